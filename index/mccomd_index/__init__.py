@@ -1,0 +1,39 @@
+"""mccomd_index: a repository's HEAD as a full-text index of code chunks, kept in step with git.
+
+Writers call `refresh` (usually in the process of `mccomd_index.worker`), readers hold a `Snapshot`.
+Imports nothing of mccomd.
+"""
+
+from .errors import CorruptError, FolderError, IndexingError, LockedError, OptionsError, RepositoryError
+from .filters import Filters
+from .git import files_at_head, find_repository
+from .languages import LANGUAGES, language_of
+from .refresh import refresh, status
+from .snapshot import Snapshot
+from .stamp import Stamp
+from .types import Hit, IndexOptions, IndexState, Progress, Report, Repository, Status
+
+__all__ = [
+    "LANGUAGES",
+    "CorruptError",
+    "Filters",
+    "FolderError",
+    "Hit",
+    "IndexOptions",
+    "IndexState",
+    "IndexingError",
+    "LockedError",
+    "OptionsError",
+    "Progress",
+    "Report",
+    "Repository",
+    "RepositoryError",
+    "Snapshot",
+    "Stamp",
+    "Status",
+    "files_at_head",
+    "find_repository",
+    "language_of",
+    "refresh",
+    "status",
+]

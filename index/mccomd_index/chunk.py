@@ -1,0 +1,178 @@
+"""Text -> chunks: the spans of lines that are indexed and shown as one piece.
+
+Pure: text in, line numbers out. Knows no file, no git, no index. Never fails: broken code, any
+indentation and any line end give some chunks, and every line that is not blank is in at least one.
+A line ends at \\n and nowhere else, as in git and in editors; form feeds and lone \\r stand inside lines.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+WINDOW = 24  # lines of a window
+OVERLAP_STEP = 12  # windows of plain text overlap by half
+DEFINITION_STEP = 16  # windows of a long definition overlap by a third
+LONGEST_DEFINITION = 40  # lines that stay one chunk
+HEAD = 4  # a piece of so few lines never stands alone before another
+MAX_CHARS = 6_000  # prose has a paragraph per line: a chunk is halved until it fits
+
+_STARTS = ("def", "class", "async", "@")
+_FIRST = frozenset("dca@")
+_NOT_A_STATEMENT = frozenset(["", " ", "\t", "\f", "\r", "#", ")", "]", "}", '"', "'"])
+_DEFINITION = re.compile(r"[ \t\f]*(?:(?:async[ \t]+)?(def)[ \t]+\w+|class[ \t]+\w+[ \t]*(?:[(:\[]|$))")
+_DECORATOR_REACH = 20  # lines a decorator's arguments may take
+
+
+class Chunk(NamedTuple):
+    """Lines of a file, 1-based, both ends inclusive."""
+
+    start_line: int
+    end_line: int
+
+
+def decode(data: bytes) -> str:
+    """Bytes of a file as text: UTF-8, or Latin-1 where most of what is not ASCII is no UTF-8. Never fails."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    special = len(text) - len(text.encode("ascii", "ignore"))
+    return data.decode("latin-1") if broken * 2 > special else text
+
+
+def split_lines(text: str, count: int = -1) -> list[str]:
+    """The lines of a text without their ends; line n of an editor is element n - 1.
+
+    count: what comes after that many lines may be left in one piece.
+    """
+    lines = text.split("\n", count)
+    if "\r" in text:
+        lines = [line.removesuffix("\r") for line in lines]
+    return lines
+
+
+def chunk(lines: list[str], language: str) -> list[Chunk]:
+    """The chunks of a file, by start line.
+
+    Python follows definitions: long ones are cut into windows, short neighbours are joined.
+    Every other language has overlapping windows.
+    """
+    spans = _python(lines) if language == "python" else _trimmed_windows(lines, 0, len(lines), OVERLAP_STEP)
+    if max(map(len, lines), default=0) * LONGEST_DEFINITION > MAX_CHARS:
+        spans = (part for span in spans for part in _fitting(lines, *span))
+    return [Chunk(start + 1, end) for start, end in spans]
+
+
+def _trimmed_windows(lines: list[str], start: int, end: int, step: int) -> Iterator[tuple[int, int]]:
+    whole = _trim(lines, start, end)
+    for window in _windows(*whole, step) if whole else ():
+        span = _trim(lines, *window)
+        if span is not None:
+            yield span
+
+
+def _windows(start: int, end: int, step: int) -> Iterator[tuple[int, int]]:
+    while start + WINDOW < end:
+        yield start, start + WINDOW
+        start += step
+    if start < end:
+        yield start, end
+
+
+def _python(lines: list[str]) -> Iterator[tuple[int, int]]:
+    held: tuple[int, int] | None = None
+    for start, end in _pieces(lines):
+        if held is not None and _belong_together(held, end):
+            start = held[0]
+        elif held is not None:
+            yield held
+        held = start, end
+        if end - start > LONGEST_DEFINITION:
+            yield from _trimmed_windows(lines, start, end, DEFINITION_STEP)
+            held = None
+    if held is not None:
+        yield held
+
+
+def _belong_together(held: tuple[int, int], end: int) -> bool:
+    """Short neighbours, and the head of a class with its first method, however long."""
+    return end - held[0] <= WINDOW or held[1] - held[0] <= HEAD
+
+
+def _pieces(lines: list[str]) -> Iterator[tuple[int, int]]:
+    """The spans between boundaries, without blank lines at their ends."""
+    edges = [0, *_boundaries(lines), len(lines)]
+    for start, end in itertools.pairwise(edges):
+        piece = _trim(lines, start, end)
+        if piece is not None:
+            yield piece
+
+
+def _boundaries(lines: list[str]) -> Iterator[int]:
+    """Where a definition begins that is not inside a function, and where code at the margin resumes.
+
+    A scan of indentation, not a parse: text inside strings may fool it, which only moves a chunk's edge.
+    """
+    candidates = [
+        number
+        for number, line in enumerate(lines)
+        if line[:1] not in _NOT_A_STATEMENT
+        or ((head := line.lstrip())[:1] in _FIRST and head.startswith(_STARTS))
+    ]
+    open_: list[tuple[int, bool]] = []  # (indentation, is a function), outermost first
+    decorator: int | None = None
+    for number in candidates:
+        line = lines[number]
+        found = _DEFINITION.match(line)
+        if found is None:
+            if line.lstrip().startswith("@"):
+                decorator = number if decorator is None else decorator
+            elif open_ and not line[0].isspace():  # code at the margin: whatever was open has ended
+                open_.clear()
+                yield number if decorator is None else decorator
+                decorator = None
+            continue
+        indentation = _indentation(line)
+        while open_ and open_[-1][0] >= indentation:
+            open_.pop()
+        if not (open_ and open_[-1][1]):
+            yield _with_head(lines, number, decorator)
+        open_.append((indentation, found[1] is not None))
+        decorator = None
+
+
+def _with_head(lines: list[str], number: int, decorator: int | None) -> int:
+    """The line at which a definition's decorators and the comment above it begin."""
+    if decorator is not None and number - decorator <= _DECORATOR_REACH:
+        number = decorator
+    while number > 0 and lines[number - 1].lstrip().startswith("#"):
+        number -= 1
+    return number
+
+
+def _indentation(line: str) -> int:
+    margin = line[: len(line) - len(line.lstrip())]
+    return len(margin.replace("\f", "").expandtabs(8))
+
+
+def _trim(lines: list[str], start: int, end: int) -> tuple[int, int] | None:
+    """The span without blank lines at its ends; None when all are blank."""
+    while start < end and (not lines[start] or lines[start].isspace()):
+        start += 1
+    while start < end and (not lines[end - 1] or lines[end - 1].isspace()):
+        end -= 1
+    return (start, end) if start < end else None
+
+
+def _fitting(lines: list[str], start: int, end: int) -> Iterator[tuple[int, int]]:
+    if end - start <= 1 or sum(map(len, lines[start:end])) <= MAX_CHARS:
+        yield start, end
+        return
+    middle = (start + end) // 2
+    for half in (_trim(lines, start, middle), _trim(lines, middle, end)):
+        if half is not None:
+            yield from _fitting(lines, *half)

@@ -1,0 +1,149 @@
+"""The indexer as a process of its own: JSON lines in, JSON lines out, at the lowest priority.
+
+    python -m mccomd_index.worker
+
+    <- {"id": 1, "op": "refresh", "repository": PATH, "index": FOLDER, "options": {...}, "rebuild": false}
+    -> {"id": 1, "event": "progress", "files": 120, "total": 1603, "mb": 2.1}     at most about 10 a second
+    -> {"id": 1, "event": "done", ...}  or  {"id": 1, "event": "failed", "error": "..."}     exactly one
+
+Requests are done in order. Ends when its input closes, or its output: nobody is left to read. It may be
+killed at any moment; the next refresh sets right what it left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from .errors import IndexingError, OptionsError, RepositoryError
+from .git import find_repository
+from .refresh import refresh
+from .types import IndexOptions, Progress
+
+PROGRESS_S = 0.1
+
+
+def main() -> None:
+    """Serve standard input and output until either closes."""
+    lower_priority()
+    output = sys.stdout
+    sys.stdout = sys.stderr  # a stray print must not tear the protocol
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        for line in sys.stdin.buffer:
+            answer(line, output)
+    with contextlib.suppress(OSError):
+        output.close()
+
+
+def lower_priority() -> None:
+    """Give way to everything else, as far as the system lets us."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(19)
+    with contextlib.suppress(psutil.Error, OSError, AttributeError):
+        psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
+
+
+def answer(line: bytes, output: IO[str]) -> None:
+    """Do one request and write its events; a bad one is answered as failed."""
+    id_: Any = None
+    try:
+        request = json.loads(line)
+        if not isinstance(request, dict):
+            raise ValueError("a request is a JSON object")
+        id_ = request.get("id")
+        done = _do(request, _Rated(output, id_))
+    except BrokenPipeError:
+        raise
+    except (IndexingError, ValueError, TypeError, KeyError) as error:
+        _write(output, {"id": id_, "event": "failed", "error": _text(error)})
+    except Exception as error:  # noqa: BLE001  one request must not end the process
+        _write(output, {"id": id_, "event": "failed", "error": f"{type(error).__name__}: {error}"})
+    else:
+        _write(output, {"id": id_, "event": "done", **done})
+
+
+def _do(request: dict[str, Any], progress: _Rated) -> dict[str, Any]:
+    operation = request.get("op")
+    if operation != "refresh":
+        raise ValueError(f"op: {operation!r} is unknown; known: refresh")
+    place = _string(request, "repository")
+    repository = find_repository(place)
+    if repository is None:
+        raise RepositoryError(f"{place}: not inside a git repository")
+    options = _options(request.get("options", {}))
+    cpu = time.process_time()
+    folder = Path(_string(request, "index"))
+    report = refresh(repository, folder, options, progress, rebuild=request.get("rebuild") is True)
+    used = {"cpu_s": time.process_time() - cpu, "rss_peak_mb": _rss_peak_mb()}
+    return {**asdict(report), **used}
+
+
+class _Rated:
+    """Writes progress, but not more often than anyone can look."""
+
+    def __init__(self, output: IO[str], id_: Any) -> None:
+        self._output = output
+        self._id = id_
+        self._next = time.monotonic() + PROGRESS_S
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + PROGRESS_S
+        counts = {"files": progress.files, "total": progress.total, "mb": round(progress.bytes / 1e6, 3)}
+        _write(self._output, {"id": self._id, "event": "progress", **counts})
+
+
+def _string(request: dict[str, Any], key: str) -> str:
+    found = request.get(key)
+    if not isinstance(found, str) or not found or "\0" in found:
+        raise ValueError(f"{key}: expected a path, found {found!r}")
+    return found
+
+
+def _options(found: Any) -> IndexOptions:
+    known = {field.name for field in fields(IndexOptions)}
+    if not isinstance(found, dict) or not found.keys() <= known:
+        raise OptionsError(f"options: expected an object with {' '.join(sorted(known))}, found {found!r}")
+    size = found.get("max_file_kb", IndexOptions().max_file_kb)
+    if not isinstance(size, int) or isinstance(size, bool):
+        raise OptionsError(f"options: max_file_kb: expected a number, found {size!r}")
+    return IndexOptions(size, _strings(found, "ignore"), _strings(found, "languages"))
+
+
+def _strings(found: dict[str, Any], key: str) -> tuple[str, ...]:
+    values = found.get(key, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise OptionsError(f"options: {key}: expected a list of strings, found {values!r}")
+    return tuple(values)
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, IndexingError) else f"bad request: {error}"
+
+
+def _rss_peak_mb() -> float:
+    """Peak resident memory of this process. Linux: VmHWM, since ru_maxrss counts the parent before exec."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1000
+    return float(psutil.Process().memory_info().rss) / 1e6
+
+
+def _write(output: IO[str], event: dict[str, Any]) -> None:
+    output.write(json.dumps(event) + "\n")
+    output.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What the parts of mccomd hand to each other inside the daemon.
+
+Knows nothing of the wire (protocol.py), of asyncio, and of any heavy library.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+__all__ = ["CancelToken", "Document", "Finish", "Query", "Snippet"]
+
+
+class CancelToken:
+    """One flag: set by whoever no longer wants the answer, read between model passes."""
+
+    __slots__ = ("_cancelled",)
+
+    def __init__(self) -> None:
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+
+class Finish(enum.StrEnum):
+    """Why generation ended."""
+
+    STOP = "stop"  # a stop rule (end of statement, end of line) or the model's own end token
+    LENGTH = "length"  # max_tokens, or the context is full
+    DEADLINE = "deadline"  # time ran out; what stands is returned
+    CANCELLED = "cancelled"  # superseded, or the client went away
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A piece of a file that may help to complete another one."""
+
+    path: str  # relative to the repository, '/' between parts
+    start_line: int  # 1-based, inclusive
+    end_line: int  # 1-based, inclusive
+    text: str
+    score: float  # of its retriever; comparable only within one retriever
+    commit: str  # the commit it was read at; "" for text that is not committed
+    source: str  # the retriever's name
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text as an editor has it, which may differ from the file on disk."""
+
+    path: str  # absolute
+    text: str
+    language: str  # "python", "lua", ...; "" when unknown
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a retriever is asked for: help at this cursor."""
+
+    path: str  # absolute path of the document
+    relative_path: str  # within the repository; the file name when there is no repository
+    repository: str | None  # absolute path of the work tree, None outside any
+    language: str
+    prefix: str  # text left of the cursor
+    suffix: str  # text right of the cursor
+    limit: int  # at most so many snippets
+    documents: tuple[Document, ...] = field(default=())  # the client's other open documents
