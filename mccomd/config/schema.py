@@ -1,0 +1,157 @@
+"""Every option: its name, type, default, meaning, unit and range. Knows no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+__all__ = [
+    "SECTIONS",
+    "CloudConfig",
+    "CompletionConfig",
+    "Config",
+    "IndexConfig",
+    "LogConfig",
+    "ModelConfig",
+    "PluginsConfig",
+    "RepositoryConfig",
+    "RouterConfig",
+    "Rule",
+    "rule_fields",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a value must be, beyond its type."""
+
+    meaning: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+def _key(
+    default: object,
+    meaning: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    return field(default=default, metadata={"rule": Rule(meaning, unit, low, high, choices)})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The local model."""
+
+    name: str = _key("smollm2-135m", "a model that comes with mccomd")
+    folder: str = _key("", 'a model folder of your own, absolute or from ~; overrides name; "" = none')
+    threads: int = _key(
+        0, "for computing; 0 = as many as there are physical cores", unit="threads", low=0, high=256
+    )
+    context_tokens: int = _key(1024, "longest prompt", unit="tokens", low=128, high=8192)
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionConfig:
+    """One local completion."""
+
+    deadline_ms: int = _key(1500, "what stands by then is shown", unit="milliseconds", low=50, high=60_000)
+    max_tokens: int = _key(48, "longest completion", unit="tokens", low=1, high=512)
+    retrieve_ms: int = _key(
+        50, "share of the deadline for finding snippets; 0 = none", unit="milliseconds", low=0, high=60_000
+    )
+    snippets: int = _key(
+        4, "most snippets of the repository in a prompt; 0 = none", unit="snippets", low=0, high=64
+    )
+    snippet_tokens: int = _key(384, "share of the prompt for snippets", unit="tokens", low=0, high=8192)
+    multi_line: bool = _key(True, "whether a statement may run over several lines")
+
+
+@dataclass(frozen=True, slots=True)
+class RouterConfig:
+    """When the large model is asked."""
+
+    name: str = _key("confidence", "the router; a plugin's part")
+    threshold: float = _key(0.45, "escalate below this confidence", unit="probability", low=0, high=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudConfig:
+    """The large model. Off until a backend is named."""
+
+    backend: str = _key("", 'a plugin\'s backend; "" = off, nothing ever leaves this machine')
+    deadline_ms: int = _key(5000, "later answers are dropped", unit="milliseconds", low=100, high=120_000)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexConfig:
+    """What is searched for snippets."""
+
+    enabled: bool = _key(True, "whether repositories are indexed at all")
+    max_file_kb: int = _key(512, "larger files are left out", unit="kilobytes", low=1, high=65_536)
+    ignore: tuple[str, ...] = _key((), "patterns left out, written as in .gitignore")
+    languages: tuple[str, ...] = _key((), "only these languages; [] = all")
+
+
+@dataclass(frozen=True, slots=True)
+class PluginsConfig:
+    """Parts from outside. Built-in ones are on unless disabled."""
+
+    enabled: tuple[str, ...] = _key((), "third-party plugins to load, by name")
+    disabled: tuple[str, ...] = _key((), "built-in plugins to leave out, by name")
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """The log file; it never holds source text."""
+
+    level: str = _key("info", "least important message kept", choices=("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The user's settings, all of them valid."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    completion: CompletionConfig = field(default_factory=CompletionConfig)
+    router: RouterConfig = field(default_factory=RouterConfig)
+    cloud: CloudConfig = field(default_factory=CloudConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
+    plugins: PluginsConfig = field(default_factory=PluginsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    written_at: Mapping[str, str] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # key -> "FILE:LINE"
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryConfig:
+    """What a repository asks for; None and () where it asks for nothing."""
+
+    ignore: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    max_file_kb: int | None = None
+    problems: tuple[str, ...] = ()  # one line each; what they name was not followed
+
+
+SECTIONS: dict[str, type] = {
+    "model": ModelConfig,
+    "completion": CompletionConfig,
+    "router": RouterConfig,
+    "cloud": CloudConfig,
+    "index": IndexConfig,
+    "plugins": PluginsConfig,
+    "log": LogConfig,
+}
+
+
+def rule_fields(kind: type) -> list[Field[Any]]:
+    return [key for key in fields(kind) if "rule" in key.metadata]

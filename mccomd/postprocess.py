@@ -1,0 +1,367 @@
+"""What of the model's text does the editor insert?
+
+A list of small rules, applied until none changes anything, so that cleaning twice is cleaning once.  A rule
+only cuts, or changes white space: no word is inserted that the model did not write.  The cut at the end of
+the statement has been made before (statement.py).  Knows nothing of models and of editors' positions.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mccomd.languages import Language, language
+from mccomd.statement import Scan, scan_prefix, scan_text
+
+__all__ = ["Cleaned", "clean"]
+
+MAX_CHARS = 2000  # a completion is some lines; whatever is longer is cut before anything looks at it
+NEAR_LINES = 200  # so many lines above and below are looked at
+NEAR_CHARS = 16_384
+PASSES = 12
+SHORTEST_OVERLAP = 4  # characters of the suffix that a completion's end must repeat to be taken for a repeat
+MOST_REST_CHARS = 400  # of the cursor's line, right of it
+MOST_CLOSERS = 8  # closing brackets that an editor may have put right of the cursor
+MOST_CUTS = 16  # places tried for a cut before a surplus bracket
+
+_CLOSERS = ")]}>\"'`"
+_CLOSING = frozenset(_CLOSERS + ";,: \t")
+# Bidirectional controls, zero-width and other invisible characters, surrogates and control characters.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+
+_ONE_WORD = re.compile(r"\s*#?\w+;?")  # "end", "#endif", "pass": blocks often end alike
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """text to insert at the cursor, "" for none; reasons: what was done to it, in order, each once."""
+
+    text: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The text around the cursor, its line breaks "\\n"."""
+
+    language: Language
+    head: str  # the cursor's line, left of it
+    rest: str  # the cursor's line, right of it, without trailing white space
+    above: tuple[str, ...]  # nearest last, without blank ones, trailing white space and tabs
+    below: tuple[str, ...]  # nearest first, the same way
+    opened: Scan  # brackets and strings open at the cursor
+    tabs: bool | None  # how the file indents; None when it does not
+    unit: int  # columns of one level
+
+    @property
+    def only_closers_right(self) -> bool:
+        return all(char in _CLOSING for char in self.rest)
+
+
+def clean(text: str, *, prefix: str, suffix: str, language: str, eol: str) -> Cleaned:
+    """What of text is inserted between prefix and suffix; pure, and clean(clean(x)) is clean(x).
+
+    eol: the document's line end, "\\n" or "\\r\\n"; all line ends of the result are this one.
+    """
+    place = _place(_with_line_feeds(prefix), _with_line_feeds(suffix), language)
+    text = _with_line_feeds(text[:MAX_CHARS])
+    reasons: list[str] = []
+    for _ in range(PASSES):
+        before = text
+        for reason, rule in _RULES:
+            after = rule(text, place)
+            if after != text and reason not in reasons:
+                reasons.append(reason)
+            text = after
+        if text == before:
+            break
+    else:
+        text = ""  # rules that undo each other; no text is better than an unstable one
+    return Cleaned(text.replace("\n", "\r\n") if eol == "\r\n" else text, tuple(reasons))
+
+
+# --- rules: (text, place) -> text -----------------------------------------------------------------------
+
+
+def _strip_hidden(text: str, place: _Place) -> str:
+    """Characters that a reader cannot see have no place in a suggestion (Trojan Source, CVE-2021-42574)."""
+    return _HIDDEN.sub("", text)
+
+
+def _cut_loop(text: str, place: _Place) -> str:
+    """A text that goes round in circles keeps one round: "a b, a b, a b, a b, a" -> "a b,".
+
+    Six rounds of 3 characters or more, four of 10 or more (the numbers are Tabby's), three of whole lines.
+    Lines of dashes and the like are no loops.
+    """
+    body = text.rstrip()
+    for period in range(3, min(len(body) // 3, NEAR_LINES) + 1):
+        unit = body[-period:]
+        rounds = 4 if period >= 10 else 6
+        if len(body) < period * rounds or not body.endswith(unit * rounds) or not _has_word(unit):
+            continue
+        start = len(body) - period * rounds
+        while start > 0 and body[start - 1] == body[start - 1 + period]:
+            start -= 1
+        return body[: start + period]
+    return _cut_line_loop(text)
+
+
+def _cut_line_loop(text: str) -> str:
+    lines = text.split("\n")
+    for period in range(1, len(lines) // 3 + 1):
+        for start in range(len(lines) - 3 * period + 1):
+            unit = lines[start : start + period]
+            if lines[start : start + 3 * period] == unit * 3 and any(_has_word(line) for line in unit):
+                return "\n".join(lines[: start + period])
+    return text
+
+
+def _fit_first_line(text: str, place: _Place) -> str:
+    """White space that the cursor's line already has is not written again."""
+    head = place.head
+    if not head or head[-1] not in " \t":
+        return text
+    body = text.lstrip(" \t")
+    if head.strip():
+        return body
+    if body.startswith("\n"):  # the cursor stands on a blank line: its line is the one to fill
+        line = body.lstrip("\n")
+        return line[len(head) :] if line.startswith(head) and line[len(head) :].strip() else text
+    columns = _columns(head + text[: len(text) - len(body)], place.unit)
+    wanted = _wanted_columns(place)
+    return text if wanted is not None and columns == wanted else body
+
+
+def _fit_indentation(text: str, place: _Place) -> str:
+    """Lines are indented with what the file indents with; relative indentation stays."""
+    if place.tabs is None:
+        return text
+    lines = text.split("\n")
+    first = 1 if place.head else 0
+    leads = [_lead(line) for line in lines[first:] if line.strip()]
+    unit = _unit_of([len(lead) for lead in leads if lead and "\t" not in lead])
+    fit = (lambda lead: _to_tabs(lead, unit)) if place.tabs else (lambda lead: lead.expandtabs(place.unit))
+    fitted = [fit(_lead(line)) + line[len(_lead(line)) :] for line in lines[first:]]
+    return "\n".join(lines[:first] + fitted)
+
+
+def _drop_rest_of_line(text: str, place: _Place) -> str:
+    """What stands right of the cursor is not written again.
+
+    All of it, or a good part; of closing brackets and quotes, which editors put there, only what is surplus:
+    "foo(bar(|)" + "x))" -> "x)".
+    """
+    rest = place.rest
+    if not rest.strip():
+        return text
+    if not place.only_closers_right:
+        return _drop_overlap(text, place)
+    body = text.rstrip()
+    best, best_cost = text, _cost(text, place)
+    for part in dict.fromkeys((rest, rest.lstrip())):
+        for size in range(1, min(len(part), len(body), MOST_CLOSERS) + 1):
+            if not body.endswith(part[:size]):
+                continue
+            cost = _cost(body[:-size], place, strict=True)
+            if cost < best_cost:
+                best, best_cost = body[:-size], cost
+    return _cut_before_surplus(best, place)
+
+
+def _drop_overlap(text: str, place: _Place) -> str:
+    """The end of text that is all of what follows, or at least SHORTEST_OVERLAP characters of it."""
+    body = text.rstrip()
+    for part in dict.fromkeys((place.rest, place.rest.lstrip())):
+        for size in range(min(len(part), len(body)), 0, -1):
+            whole = size == len(part)
+            if not whole and len(part[:size].strip()) < SHORTEST_OVERLAP:
+                break
+            if body.endswith(part[:size]):
+                return body[:-size]
+    return _drop_surplus_closers(text, place)
+
+
+def _drop_surplus_closers(text: str, place: _Place) -> str:
+    """ "foo(|) + b" + "x)" -> "x": the closing bracket is there, with other text behind it."""
+    body = text.rstrip()
+    closers = re.match(r"""[)\]}"'`]+""", place.rest)
+    for size in range(1, len(closers[0]) + 1 if closers else 0):
+        kept = body[:-size]
+        if body.endswith(place.rest[:size]) and _cost(kept, place, strict=True) < _cost(text, place):
+            return kept
+    return text
+
+
+def _cut_before_surplus(text: str, place: _Place) -> str:
+    """Cuts where text closes what the suffix closes: "foo(|)" + "x) + 1" -> "x"."""
+    if not _surplus(text, place.rest, place):
+        return text
+    places = [index for index, char in enumerate(text) if char in _CLOSERS]
+    for index in reversed(places[-MOST_CUTS:]):
+        if not _surplus(text[:index], place.rest, place, strict=True):
+            return text[:index]
+    return text
+
+
+def _drop_next_lines(text: str, place: _Place) -> str:
+    """A line after the first that is the next line of the file ends the text."""
+    lines = text.split("\n")
+    if place.rest.strip() or not place.below:
+        return text
+    tail = "\n" + place.below[0]
+    for index in range(1, len(lines)):
+        if _plain(lines[index], place) != place.below[0]:
+            continue
+        kept = "\n".join(lines[:index])
+        if _has_word(lines[index]) or _surplus(kept, tail, place) < _surplus(text, tail, place):
+            return kept
+    return text
+
+
+def _drop_repeated(text: str, place: _Place) -> str:
+    """Nothing is left of a text that as a whole is the lines above it, or the lines below it."""
+    if place.rest.strip() or not _has_word(text):
+        return text
+    on_new_line = bool(place.head.strip()) and text.lstrip(" \t").startswith("\n")
+    whole = text if on_new_line else place.head + text
+    lines = tuple(line for line in (_plain(line, place) for line in whole.split("\n")) if line)
+    above = (*place.above, _plain(place.head, place)) if on_new_line else place.above
+    is_below = lines == place.below[: len(lines)]
+    starts_line = on_new_line or not place.head.strip()
+    is_above = starts_line and lines == above[-len(lines) :] and not all(map(_ONE_WORD.fullmatch, lines))
+    return "" if is_below or is_above else text
+
+
+def _trim(text: str, place: _Place) -> str:
+    """No white space at the ends of lines; at the text's end only where other text follows at once."""
+    body = text.rstrip()
+    if not body:
+        return ""
+    end = text[len(body) :]
+    if place.language.name != "markdown":
+        body = "\n".join(line.rstrip() for line in body.split("\n"))
+    if "\n" in end and body.startswith("\n") and place.rest.lstrip()[:1] in tuple(")]}"):
+        return body + end[end.rindex("\n") :]  # brackets of their own lines, the last of which is there
+    follows = place.rest[:1]
+    return body + " " if end[:1] in (" ", "\t") and follows and follows not in _CLOSING else body
+
+
+def _drop_empty(text: str, place: _Place) -> str:
+    """White space alone, or a comment of nothing, is no suggestion."""
+    body = text.strip()
+    line_comment, blocks = place.language.line_comment, place.language.block_comments
+    marks = {line_comment, *(mark for block in blocks for mark in block)} - {place.opened.string_end}
+    return "" if not body or body in marks else text
+
+
+_RULES: tuple[tuple[str, Callable[[str, _Place], str]], ...] = (
+    ("hidden characters", _strip_hidden),
+    ("repetition", _cut_loop),
+    ("first line", _fit_first_line),
+    ("indentation", _fit_indentation),
+    ("repeats suffix", _drop_rest_of_line),
+    ("repeats next line", _drop_next_lines),
+    ("repeats lines around", _drop_repeated),
+    ("white space", _trim),
+    ("empty", _drop_empty),
+)
+
+
+# --- what the rules ask ---------------------------------------------------------------------------------
+
+
+def _with_line_feeds(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _place(prefix: str, suffix: str, name: str) -> _Place:
+    entry = language(name)
+    lines_above = prefix[-NEAR_CHARS:].split("\n")[-NEAR_LINES:]
+    lines_below = suffix[:NEAR_CHARS].split("\n")[:NEAR_LINES]
+    tabs, unit = _indentation([*lines_above, *lines_below[1:]])
+    return _Place(
+        language=entry,
+        head=lines_above[-1],
+        rest=lines_below[0][:MOST_REST_CHARS].rstrip(),
+        above=_comparable(lines_above[:-1], unit),
+        below=_comparable(lines_below[1:], unit),
+        opened=scan_prefix(prefix, entry.name),
+        tabs=tabs,
+        unit=unit,
+    )
+
+
+def _comparable(lines: list[str], unit: int) -> tuple[str, ...]:
+    return tuple(line.rstrip().expandtabs(unit) for line in lines if line.strip())
+
+
+def _plain(line: str, place: _Place) -> str:
+    return line.rstrip().expandtabs(place.unit)
+
+
+def _indentation(lines: list[str]) -> tuple[bool | None, int]:
+    """(whether by tabs, None when nothing is indented or both are at home; columns of one level)"""
+    tabs = sum(line.startswith("\t") for line in lines)
+    widths = [len(_lead(line)) for line in lines if line.startswith("  ") and line.strip()]
+    if min(tabs, len(widths)) * 5 >= tabs + len(widths):  # less than a fifth may be exceptions
+        return None, 4
+    halves = sum(width % 4 == 2 for width in widths)
+    return tabs > len(widths), 2 if halves * 5 > len(widths) else 4
+
+
+def _lead(line: str) -> str:
+    return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def _columns(lead: str, unit: int) -> int:
+    return len(lead.expandtabs(unit))
+
+
+def _unit_of(widths: list[int]) -> int:
+    return 2 if widths and math.gcd(*widths) % 4 == 2 else 4
+
+
+def _to_tabs(lead: str, unit: int) -> str:
+    if not lead.startswith(" "):
+        return lead  # tabs, and perhaps blanks that align
+    columns = _columns(lead, unit)
+    return "\t" * (columns // unit) + " " * (columns % unit)
+
+
+def _wanted_columns(place: _Place) -> int | None:
+    """The indentation of a line in the block that the line above opens; None when it opens none."""
+    if not place.above:
+        return None
+    line = place.above[-1]
+    opens = line.endswith((":", "(", "[", "{") if place.language.by_indentation else ("(", "[", "{"))
+    return _columns(_lead(line), place.unit) + place.unit if opens else None
+
+
+def _has_word(text: str) -> bool:
+    return any(char.isalnum() for char in text)
+
+
+def _surplus(text: str, tail: str, place: _Place, *, strict: bool = False) -> int:
+    """How many closing brackets of text and tail close nothing, beyond those that do without text.
+
+    A string that tail begins, and that without text it ends, counts as one; if strict any string that
+    only text leaves open.
+    """
+    name = place.language.name
+    without = scan_text(tail, place.opened, name)
+    after = scan_text(text + tail, place.opened, name)
+    leaves_open = bool(after.string_end) and not without.string_end
+    begins_string = leaves_open and (strict or after.string_end in tail)
+    return max(0, after.surplus - without.surplus) + begins_string
+
+
+def _cost(text: str, place: _Place, *, strict: bool = False) -> tuple[int, bool]:
+    """What is wrong with text before the rest of its line: surplus brackets, then ';;', ',,' or '::'."""
+    last, following = text[-1:], place.rest.lstrip()[:1]
+    return _surplus(text, place.rest, place, strict=strict), last == following and last in tuple(";,:")
