@@ -1,0 +1,5 @@
+"""`python -m mccomd` is `mccomd`."""
+
+from mccomd.cli import main
+
+main()

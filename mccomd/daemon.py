@@ -1,0 +1,258 @@
+"""The daemon without its socket: config, model, index and plugins put together, one function a method.
+
+Knows neither bytes nor connections (server.py), nor processes and signals (run.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mccomd import __version__
+from mccomd.completer import Completer, Task
+from mccomd.config import Config, ConfigFile, RepositoryConfig, load_repository
+from mccomd.indexing import Indexing
+from mccomd.model import Model
+from mccomd.paths import Paths
+from mccomd.plugins import PluginOptions, Plugins
+from mccomd.protocol import (
+    CompleteParams,
+    Completion,
+    CompletionStats,
+    FeedbackKind,
+    Progress,
+    RefreshParams,
+    RefreshResult,
+    SearchHit,
+    SearchParams,
+    SearchResult,
+    StatusResult,
+    Update,
+)
+from mccomd.session import Sessions
+from mccomd.types import CancelToken, Document
+from mccomd_index import IndexOptions, Repository
+
+__all__ = ["Daemon"]
+
+log = logging.getLogger(__name__)
+
+CONFIG_CHECK_S = 1.0
+REPOSITORY_CONFIG = ".mccomd.toml"
+
+
+class Daemon:
+    """Everything but the socket. Create it inside a running event loop."""
+
+    def __init__(self, paths: Paths, config: ConfigFile) -> None:
+        self._paths = paths
+        self._config = config
+        self._started = time.monotonic()
+        self._tally = Tally()
+        self._indexing = Indexing(paths.index_dir, self._index_options, lambda: config.current.index.enabled)
+        self._background: set[asyncio.Task[None]] = set()
+        self._assemble(config.current)
+
+    def start(self) -> None:
+        """Load the model and follow the config file, both in the background."""
+        self._model.start()
+        self._keep(self._watch_config())
+
+    async def close(self) -> None:
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._completer.close()
+        await self._indexing.close()
+        self._plugins.close()
+        self._model.close()
+
+    # --- methods --------------------------------------------------------------------------------
+
+    async def complete(
+        self,
+        params: CompleteParams,
+        *,
+        request_id: str,
+        document: Document,
+        prefix: str,
+        suffix: str,
+        others: tuple[Document, ...],
+        cancel: CancelToken,
+        sessions: Sessions,
+        send_update: Callable[[Update], None],
+        started: float,
+    ) -> Completion:
+        config = self._config.current.completion
+        task = Task(
+            request_id=request_id,
+            document=document,
+            position=params.position,
+            prefix=prefix,
+            suffix=suffix,
+            others=others,
+            deadline=started + (params.deadline_ms or config.deadline_ms) / 1000,
+            max_tokens=params.max_tokens or config.max_tokens,
+            cancel=cancel,
+            sessions=sessions,
+            send_update=send_update,
+            started=started,
+        )
+        self._tally.begin()
+        completion = await self._completer.complete(task)
+        self._tally.end(completion)
+        return completion
+
+    def touch(self, path: str) -> None:
+        """A document was opened: meet its repository before the first completion asks for it."""
+        self._keep(self._meet(path))
+
+    def count_feedback(self, kind: FeedbackKind) -> None:
+        self._tally.feedback[kind] += 1
+
+    async def refresh(self, params: RefreshParams, sink: Callable[[Progress], None]) -> RefreshResult:
+        root = await self._indexing.require(params.path)
+        return await self._indexing.refresh(root, rebuild=params.rebuild, wait=params.wait, sink=sink)
+
+    async def search(self, params: SearchParams) -> SearchResult:
+        started = time.monotonic()
+        root = await self._indexing.require(params.path)
+        self._indexing.touch(root)
+        found = await self._indexing.search_off_loop(root, params.query, params.limit)
+        state = (await self._indexing.status_of(root)).state
+        hits = [SearchHit(h.path, h.start_line, h.end_line, h.score, h.commit, h.text) for h in found]
+        return SearchResult(root, state, hits, (time.monotonic() - started) * 1000)
+
+    async def status(self, clients: int) -> StatusResult:
+        return StatusResult(
+            version=__version__,
+            pid=os.getpid(),
+            uptime_s=time.monotonic() - self._started,
+            socket=str(self._paths.socket),
+            config_file=str(self._paths.config_file),
+            config_problem=self._config.problem,
+            log_file=str(self._paths.log_file),
+            model=self._model.status(),
+            repositories=await self._indexing.status(),
+            plugins=self._plugins.status(),
+            clients=clients,
+            completions=self._tally.stats(),
+            rss_mb=psutil.Process().memory_info().rss / 1e6,
+        )
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    async def _meet(self, path: str) -> None:
+        location = await self._indexing.locate(path)
+        if location.root is not None:
+            self._indexing.touch(location.root)
+
+    def _index_options(self, repository: Repository) -> tuple[IndexOptions, Sequence[str]]:
+        """The user's options, narrowed by the repository's own file: it may leave out, never add."""
+        mine = self._config.current.index
+        its = load_repository(Path(repository.work_tree or repository.git_dir, REPOSITORY_CONFIG))
+        return narrow(IndexOptions(mine.max_file_kb, mine.ignore, mine.languages), its), its.problems
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _assemble(self, config: Config) -> None:
+        self._plugins = Plugins(_plugin_options(config), self._indexing.search)
+        self._model = Model(config.model, self._paths.data_dir)
+        self._connect()
+
+    def _connect(self) -> None:
+        self._completer = Completer(lambda: self._config.current, self._model, self._plugins, self._indexing)
+
+    async def _watch_config(self) -> None:
+        while True:
+            await asyncio.sleep(CONFIG_CHECK_S)
+            before = self._config.current
+            if await asyncio.to_thread(self._config.reload_if_changed):
+                self._take_config(before, self._config.current)
+
+    def _take_config(self, before: Config, now: Config) -> None:
+        """Replace the parts whose options changed; requests under way finish with the old ones."""
+        log.info("config read again")
+        logging.getLogger("mccomd").setLevel(now.log.level.upper())
+        if now.model != before.model:
+            self._model.close()
+            self._model = Model(now.model, self._paths.data_dir)
+            self._model.start()
+        if _plugin_options(now) != _plugin_options(before):
+            self._plugins.close()
+            self._plugins = Plugins(_plugin_options(now), self._indexing.search)
+        self._connect()
+
+
+def narrow(mine: IndexOptions, its: RepositoryConfig) -> IndexOptions:
+    """What a repository's own file makes of the user's options: less, never more."""
+    languages = its.languages
+    if mine.languages and languages:
+        languages = tuple(name for name in languages if name in mine.languages) or mine.languages
+    return IndexOptions(
+        max_file_kb=mine.max_file_kb if its.max_file_kb is None else min(mine.max_file_kb, its.max_file_kb),
+        ignore=(*mine.ignore, *its.ignore),
+        languages=languages or mine.languages,
+    )
+
+
+def _plugin_options(config: Config) -> PluginOptions:
+    options: dict[str, Mapping[str, Any]] = dict(config.plugins.options)
+    # The threshold is the user's word to whichever router is in charge.
+    options[config.router.name] = {
+        "threshold": config.router.threshold,
+        **options.get(config.router.name, {}),
+    }
+    return PluginOptions(config.plugins.enabled, config.plugins.disabled, options)
+
+
+class Tally:
+    """Counts and latencies since the start, for `status`."""
+
+    def __init__(self) -> None:
+        self.feedback: Counter[FeedbackKind] = Counter()
+        self._outcomes: Counter[str] = Counter()
+        self._ms: deque[float] = deque(maxlen=1000)
+
+    def begin(self) -> None:
+        self._outcomes["requests"] += 1
+
+    def end(self, completion: Completion) -> None:
+        if completion.finish == "cancelled":
+            self._outcomes["superseded"] += 1
+        elif completion.text:
+            self._outcomes["answered"] += 1
+            self._ms.append(completion.ms)
+        else:
+            self._outcomes["empty"] += 1
+
+    def stats(self) -> CompletionStats:
+        return CompletionStats(
+            requests=self._outcomes["requests"],
+            answered=self._outcomes["answered"],
+            empty=self._outcomes["empty"],
+            superseded=self._outcomes["superseded"],
+            shown=self.feedback[FeedbackKind.SHOWN],
+            accepted=self.feedback[FeedbackKind.ACCEPTED],
+            partially_accepted=self.feedback[FeedbackKind.PARTIALLY_ACCEPTED],
+            dismissed=self.feedback[FeedbackKind.DISMISSED],
+            p50_ms=_percentile(self._ms, 0.50),
+            p95_ms=_percentile(self._ms, 0.95),
+        )
+
+
+def _percentile(values: Collection[float], share: float) -> float:
+    """The smallest value that `share` of all are not above; 0 of none."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, int(share * len(ranked)))] if ranked else 0.0

@@ -1,0 +1,117 @@
+"""What a plugin can be: one screen of hook specs and the protocols of the parts they return.
+
+A plugin is a module named by an entry point of the group `mccomd.plugins`. Its hooks run once, when the
+daemon starts; the parts they return work later. plugins/README.md has one tested example of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import pluggy
+
+from mccomd.types import Query, Snippet
+
+__all__ = [
+    "Backend",
+    "CloudRequest",
+    "Decision",
+    "Evidence",
+    "PluginContext",
+    "Retriever",
+    "Router",
+    "hookimpl",
+    "hookspec",
+]
+
+PROJECT = "mccomd"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginContext:
+    """What the daemon hands to every plugin."""
+
+    options: Mapping[str, Any]  # the table [plugins.options.NAME] of the user's config
+    search: Callable[[str, str, int], Sequence[Snippet]]  # (repository, query text, limit) -> best first
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """Finds text that may help at a cursor. Called in a thread of its own, at most once at a time."""
+
+    name: str
+
+    def retrieve(self, query: Query) -> Sequence[Snippet]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a router may look at."""
+
+    probabilities: tuple[float, ...]  # of each token the local model chose, in order
+    text: str  # the local answer after post-processing; may be ""
+    language: str
+    prefix: str
+    suffix: str
+    rejected: str | None  # the answer the user has just typed past or dismissed here
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether the large model should be asked, and why; the user reads the reason."""
+
+    escalate: bool
+    confidence: float  # 0..1
+    reason: str
+
+
+@runtime_checkable
+class Router(Protocol):
+    """Decides whether the large model is asked. Pure and fast: it runs on the event loop."""
+
+    name: str
+
+    def decide(self, evidence: Evidence) -> Decision: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CloudRequest:
+    """What a backend is asked to complete."""
+
+    prefix: str
+    suffix: str
+    language: str
+    path: str  # relative to the repository
+    snippets: tuple[Snippet, ...]
+    draft: str  # the local answer, as a speculative draft; may be ""
+    max_tokens: int
+    deadline: float  # time.monotonic() seconds
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A large model. Yields the answer in pieces; leaving the iterator cancels the request."""
+
+    name: str
+
+    def stream(self, request: CloudRequest) -> AsyncIterator[str]: ...
+
+
+class Specs:
+    """The hooks. Each is optional; each returns a list of parts."""
+
+    @hookspec
+    def mccomd_retrievers(self, context: PluginContext) -> Sequence[Retriever]:  # type: ignore[empty-body]
+        """Parts that find snippets for a prompt."""
+
+    @hookspec
+    def mccomd_routers(self, context: PluginContext) -> Sequence[Router]:  # type: ignore[empty-body]
+        """Parts that decide when the large model is asked; the config picks one by name."""
+
+    @hookspec
+    def mccomd_backends(self, context: PluginContext) -> Sequence[Backend]:  # type: ignore[empty-body]
+        """Parts that ask a large model; the config picks one by name."""

@@ -1,0 +1,321 @@
+"""Each repository's index as the daemon sees it: whose turn it is, what state it is in, its snapshot.
+
+The work itself is done by a child process (indexer.py); this file decides what it does next and opens what
+it has committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mccomd_index
+from mccomd.errors import RequestError
+from mccomd.indexer import Indexer
+from mccomd.lane import Lane
+from mccomd.protocol import ErrorCode, Progress, RefreshResult, RepositoryStatus
+from mccomd.types import Snippet
+from mccomd_index import IndexOptions, IndexState, Repository, Snapshot
+
+__all__ = ["Indexing", "Location", "OptionsFor", "files_at_head"]
+
+log = logging.getLogger(__name__)
+
+OptionsFor = Callable[[Repository], tuple[IndexOptions, Sequence[str]]]
+"""Reads the disk: the options of a repository, and what was wrong with its own file."""
+ProgressSink = Callable[[Progress], None]
+
+HEAD_CHECK_S = 1.0
+"""HEAD is compared with the stamp at most so often while somebody types."""
+LOCATE_AGAIN_S = 2.0
+"""`git init` and `rm -r .git` are seen after so long."""
+MAX_LOCATED = 10_000
+MAX_CRASHES = 3
+"""A repository that kills the indexer this often in a row is left alone until someone asks for a refresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A path and its repository."""
+
+    root: str | None  # None outside any
+    relative: str  # the path within the repository; the file's name outside any
+
+
+@dataclass
+class _Entry:
+    """What is known of one repository."""
+
+    repository: Repository
+    folder: Path
+    snapshot: Snapshot | None = None
+    checked: float = -1e9  # time.monotonic() of the last comparison with HEAD
+    running: asyncio.Task[dict[str, Any]] | None = None
+    progress: Progress | None = None
+    sinks: list[ProgressSink] = field(default_factory=list)
+    problem: str = ""  # why the last refresh failed
+    crashes: int = 0
+    damaged: bool = False  # a search met damage that the stamp does not show
+
+
+class Indexing:
+    """All repositories that this daemon has met."""
+
+    def __init__(self, folder: Path, options_for: OptionsFor, enabled: Callable[[], bool]) -> None:
+        self._folder = folder
+        self._options_for = options_for
+        self._enabled = enabled
+        self._entries: dict[str, _Entry] = {}
+        self._located: dict[str, tuple[float, Location]] = {}  # path -> (time.monotonic(), where)
+        self._worker = Indexer()
+        self._turn = asyncio.Lock()
+        self._lane = Lane("index-reads")
+
+    # --- asked by the completer ---------------------------------------------------------------
+
+    async def locate(self, path: str) -> Location:
+        """Where `path` is; outside any repository when that cannot be read."""
+        try:
+            return await self._locate(path)
+        except mccomd_index.IndexingError as error:
+            log.info("%s: %s", path, error)
+            return Location(None, os.path.basename(path))
+
+    def touch(self, root: str) -> None:
+        """Somebody works in this repository: see, in the background, that its index follows HEAD."""
+        entry = self._entries.get(root)
+        if entry is None or not self._enabled() or entry.running or entry.crashes >= MAX_CRASHES:
+            return
+        now = time.monotonic()
+        if now - entry.checked < HEAD_CHECK_S:
+            return
+        entry.checked = now
+        self._spawn(entry, rebuild=entry.damaged, only_if_behind=not entry.damaged)
+
+    def search(self, root: str, query: str, limit: int) -> Sequence[Snippet]:
+        """Snippets of a repository's committed index, best first; none while there is no index."""
+        entry = self._entries.get(root)
+        if entry is None:
+            return ()
+        try:
+            snapshot = self._snapshot(entry)
+            hits = snapshot.search(query, limit) if snapshot else []
+        except mccomd_index.IndexingError as error:
+            log.warning("index of %s cannot be read, it is built anew: %s", root, error)
+            entry.damaged = True
+            return ()
+        return [Snippet(h.path, h.start_line, h.end_line, h.text, h.score, h.commit, "bm25") for h in hits]
+
+    async def search_off_loop(self, root: str, query: str, limit: int) -> Sequence[Snippet]:
+        """`search`, awaited."""
+        return await self._lane.run(self.search, root, query, limit)
+
+    # --- asked by clients ---------------------------------------------------------------------
+
+    async def require(self, path: str) -> str:
+        """The root of the repository of `path`; raises RequestError(no_repository)."""
+        try:
+            location = await self._locate(path)
+        except mccomd_index.IndexingError as error:
+            raise RequestError(ErrorCode.NO_REPOSITORY, str(error)) from error
+        if location.root is None:
+            raise RequestError(
+                ErrorCode.NO_REPOSITORY,
+                f"{path} is not in a git repository: run `git init` there, or name a path inside one",
+            )
+        return location.root
+
+    async def refresh(
+        self, root: str, *, rebuild: bool = False, wait: bool = True, sink: ProgressSink | None = None
+    ) -> RefreshResult:
+        """Bring the index in step with HEAD; raises RequestError(index_failed)."""
+        entry = self._entries[root]
+        entry.crashes = 0
+        started = time.monotonic()
+        task = entry.running
+        if task is None or rebuild:
+            task = self._spawn(entry, rebuild=rebuild, only_if_behind=False)
+        if not wait:
+            return await self._result(entry, {}, started)
+        if sink:
+            entry.sinks.append(sink)
+        try:
+            report = await asyncio.shield(task)
+        finally:
+            if sink and sink in entry.sinks:
+                entry.sinks.remove(sink)
+        if "error" in report:
+            raise RequestError(ErrorCode.INDEX_FAILED, str(report["error"]))
+        return await self._result(entry, report, started)
+
+    async def status(self) -> list[RepositoryStatus]:
+        return [await self._status_of(entry) for entry in list(self._entries.values())]
+
+    async def status_of(self, root: str) -> RepositoryStatus:
+        return await self._status_of(self._entries[root])
+
+    async def close(self) -> None:
+        for entry in self._entries.values():
+            if entry.running:
+                entry.running.cancel()
+        await self._worker.close()
+        for entry in self._entries.values():
+            if entry.snapshot:
+                entry.snapshot.close()
+        self._lane.close()
+
+    # --- inside -------------------------------------------------------------------------------
+
+    async def _locate(self, path: str) -> Location:
+        now = time.monotonic()
+        when, location = self._located.get(path, (-1e9, None))
+        if location is None or now - when > LOCATE_AGAIN_S:
+            location = await self._lane.run(self._look_for, path)
+            if len(self._located) > MAX_LOCATED:
+                self._located.clear()
+            self._located[path] = (now, location)
+        return location
+
+    def _look_for(self, path: str) -> Location:
+        repository = mccomd_index.find_repository(path)
+        if repository is None:
+            return Location(None, os.path.basename(path))
+        root = self._remember(repository)
+        return Location(root, os.path.relpath(os.path.realpath(path), os.path.realpath(root)))
+
+    def _remember(self, repository: Repository) -> str:
+        root = _root(repository)
+        known = self._entries.get(root)
+        if known is None:
+            self._entries[root] = _Entry(repository, self._folder / folder_name(root))
+        else:
+            known.repository = repository
+        return root
+
+    def _snapshot(self, entry: _Entry) -> Snapshot | None:
+        """The newest committed index; to look for news costs one stat."""
+        if entry.snapshot is None:
+            entry.snapshot = Snapshot.open(entry.repository, entry.folder)
+        else:
+            entry.snapshot.reload()
+        return entry.snapshot
+
+    def _spawn(self, entry: _Entry, *, rebuild: bool, only_if_behind: bool) -> asyncio.Task[dict[str, Any]]:
+        before = entry.running
+        task = asyncio.create_task(self._run(entry, before, rebuild, only_if_behind))
+        entry.running = task
+
+        def finished(done: asyncio.Task[dict[str, Any]]) -> None:
+            if entry.running is done:
+                entry.running = None
+                entry.progress = None
+            if not done.cancelled() and (error := done.exception()):
+                log.error("refresh of %s failed", entry.repository.git_dir, exc_info=error)
+
+        task.add_done_callback(finished)
+        return task
+
+    async def _run(
+        self, entry: _Entry, before: asyncio.Task[dict[str, Any]] | None, rebuild: bool, only_if_behind: bool
+    ) -> dict[str, Any]:
+        if before is not None:
+            await asyncio.wait([before])
+        options, _ = await self._lane.run(self._options_for, entry.repository)
+        if only_if_behind and not await self._lane.run(self._is_behind, entry, options):
+            return {}
+        async with self._turn:  # one repository at a time: the indexer is one process at low priority
+            report = await self._ask_worker(entry, options, rebuild)
+        entry.checked = time.monotonic()
+        entry.problem = str(report.get("error", ""))
+        if entry.problem:
+            log.warning("index of %s: %s", _root(entry.repository), entry.problem)
+        else:
+            entry.damaged = False
+        return report
+
+    def _is_behind(self, entry: _Entry, options: IndexOptions) -> bool:
+        fresh = mccomd_index.find_repository(_root(entry.repository))
+        if fresh is None:
+            return False
+        entry.repository = fresh
+        return mccomd_index.status(fresh, entry.folder, options).state is not IndexState.CURRENT
+
+    def _read_status(self, entry: _Entry) -> tuple[mccomd_index.Status, Sequence[str]]:
+        fresh = mccomd_index.find_repository(_root(entry.repository))
+        if fresh is None:
+            gone = "the repository is gone"
+            return mccomd_index.Status(IndexState.MISSING, gone, None, None, -1, 0, 0), ()
+        entry.repository = fresh
+        options, problems = self._options_for(fresh)
+        return mccomd_index.status(fresh, entry.folder, options), problems
+
+    async def _ask_worker(self, entry: _Entry, options: IndexOptions, rebuild: bool) -> dict[str, Any]:
+        root = _root(entry.repository)
+
+        def progressed(event: dict[str, Any]) -> None:
+            entry.progress = Progress(root, int(event["files"]), int(event["total"]), float(event["mb"]))
+            for sink in entry.sinks:
+                sink(entry.progress)
+
+        report = await self._worker.refresh(root, entry.folder, options, rebuild, progressed)
+        if report.get("crashed"):
+            entry.crashes += 1
+        return report
+
+    async def _status_of(self, entry: _Entry) -> RepositoryStatus:
+        found, problems = await self._lane.run(self._read_status, entry)
+        progress = entry.progress
+        if not self._enabled():
+            problems = ["index.enabled is false in the config", *problems]
+        return RepositoryStatus(
+            repository=_root(entry.repository),
+            state=found.state.value,
+            reason="; ".join([*problems, entry.problem or found.reason]),
+            head=found.head or "",
+            behind=found.behind,
+            overlay_files=0,
+            files=found.files,
+            chunks=found.chunks,
+            indexing=entry.running is not None,
+            progress=progress.files / progress.total if progress and progress.total else 0.0,
+        )
+
+    async def _result(self, entry: _Entry, report: dict[str, Any], started: float) -> RefreshResult:
+        now = await self._status_of(entry)
+        return RefreshResult(
+            repository=now.repository,
+            state=now.state,
+            reason=str(report.get("reason") or now.reason),
+            head=now.head,
+            behind=now.behind,
+            overlay_files=now.overlay_files,
+            files=now.files,
+            chunks=now.chunks,
+            changed_files=int(report.get("changed_files", 0)),
+            rebuilt=bool(report.get("rebuilt", False)),
+            ms=(time.monotonic() - started) * 1000,
+        )
+
+
+def files_at_head(root: str) -> list[str]:
+    """The regular files of a repository's HEAD, by their paths in it, in order."""
+    repository = mccomd_index.find_repository(root)
+    return [] if repository is None else mccomd_index.files_at_head(repository)
+
+
+def folder_name(root: str) -> str:
+    """Legible and unique: the repository's name and a hash of where it lies."""
+    digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in os.path.basename(root.rstrip("/")))
+    return f"{name[:40]}-{digest}"
+
+
+def _root(repository: Repository) -> str:
+    return repository.work_tree or repository.git_dir

@@ -1,0 +1,205 @@
+"""Text -> token ids: snippets, suffix, prefix, in the order of the model's own convention.
+
+What changes least comes first, so that the next keystroke shares the longest prefix with this one. The
+manifest says how (`prompt.kind`): a model without fill-in-the-middle tokens gets no suffix at all; its
+answer is fitted to the suffix afterwards, in postprocess.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Protocol
+
+from mccomd.languages import as_comment
+from mccomd.types import Query, Snippet
+
+__all__ = ["Budget", "Convention", "Encoder", "Prompt", "build_prompt", "heal"]
+
+SUFFIX_SHARE = 0.2  # of the prompt's tokens, when the model reads a suffix
+MIN_SNIPPET_TOKENS = 24  # less than this is a path and no help
+STEP_LINES = 32
+"""The prefix window starts at a multiple of so many lines: it moves in large steps, not line by line."""
+_CHARS_PER_TOKEN = 8  # no code is denser: a bound on what must be tokenised, not an estimate
+
+
+class Convention(Protocol):
+    """How a model wants its prompt; the manifest's `prompt`."""
+
+    @property
+    def kind(self) -> str: ...  # prefix, spm (suffix, prefix), psm (prefix, suffix)
+    @property
+    def bos(self) -> str | None: ...
+    @property
+    def file_separator(self) -> str | None: ...  # None: files are introduced by a comment
+    @property
+    def suffix_token(self) -> str | None: ...
+    @property
+    def prefix_token(self) -> str | None: ...
+    @property
+    def middle_token(self) -> str | None: ...
+
+
+class Encoder(Protocol):
+    """The model's tokenizer."""
+
+    def encode(self, text: str) -> list[int]: ...  # never parses special tokens in text
+    def token_id(self, name: str) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Tokens for the whole prompt, and at most how many of them for snippets."""
+
+    prompt_tokens: int
+    snippet_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    ids: tuple[int, ...]
+    healed: str  # what was taken from the end of the prefix: the answer should begin with it
+    snippets: tuple[Snippet, ...]  # those that found room
+
+
+def heal(prefix: str) -> tuple[str, str]:
+    """The prefix without its last blank, and that blank.
+
+    Tokenizers join one blank to the word after it: a prompt that ends in a blank asks for a word that
+    hardly ever stood there in training.
+    """
+    return (prefix[:-1], " ") if prefix.endswith(" ") else (prefix, "")
+
+
+def build_prompt(
+    query: Query, snippets: Sequence[Snippet], convention: Convention, encoder: Encoder, budget: Budget
+) -> Prompt:
+    """The prompt for one cursor; never more than `budget.prompt_tokens` ids."""
+    special = _Special(convention, encoder)
+    prefix, healed = heal(query.prefix)
+    kept, head = _render_snippets(query, snippets, special, encoder, budget.snippet_tokens)
+    header = _file_header(query, special, encoder)
+    room = budget.prompt_tokens - len(head) - len(header) - special.overhead
+    suffix = special.suffix_room(query.suffix, room)
+    before = _window(prefix, room - len(suffix), encoder)
+    return Prompt(tuple(special.arrange(head, header, suffix, before)), healed, tuple(kept))
+
+
+class _Special:
+    """The convention's tokens as ids."""
+
+    def __init__(self, convention: Convention, encoder: Encoder) -> None:
+        self._kind = convention.kind
+        self._encoder = encoder
+        self.bos = self._ids(convention.bos)
+        self.separator = self._ids(convention.file_separator)
+        self._suffix = self._ids(convention.suffix_token)
+        self._prefix = self._ids(convention.prefix_token)
+        self._middle = self._ids(convention.middle_token)
+
+    @property
+    def overhead(self) -> int:
+        return len(self.bos) + len(self._suffix) + len(self._prefix) + len(self._middle)
+
+    def suffix_room(self, suffix: str, room: int) -> list[int]:
+        if self._kind == "prefix":
+            return []
+        share = int(room * SUFFIX_SHARE)
+        return self._encoder.encode(clean_text(suffix[: share * _CHARS_PER_TOKEN]))[:share]
+
+    def arrange(self, head: list[int], header: list[int], suffix: list[int], prefix: list[int]) -> list[int]:
+        match self._kind:
+            case "spm":
+                body = [*self._suffix, *suffix, *self._prefix, *header, *prefix, *self._middle]
+            case "psm":
+                body = [*self._prefix, *header, *prefix, *self._suffix, *suffix, *self._middle]
+            case _:
+                body = [*header, *prefix]
+        return [*self.bos, *head, *body]
+
+    def _ids(self, name: str | None) -> list[int]:
+        return [] if name is None else [self._encoder.token_id(name)]
+
+
+def _render_snippets(
+    query: Query, snippets: Sequence[Snippet], special: _Special, encoder: Encoder, room: int
+) -> tuple[list[Snippet], list[int]]:
+    """The best snippets that fit, the best last: nearest to the code it is to help."""
+    kept: list[Snippet] = []
+    parts: list[list[int]] = []
+    for snippet in in_turn(snippets):
+        if room < MIN_SNIPPET_TOKENS:
+            break
+        shown, ids = _fit(snippet, query.language, special, encoder, room)
+        if ids:
+            room -= len(ids)
+            kept.append(shown)
+            parts.append(ids)
+    return kept, [token for ids in reversed(parts) for token in ids]
+
+
+def in_turn(snippets: Sequence[Snippet]) -> list[Snippet]:
+    """The best of each retriever, then the second of each: their scores cannot be compared."""
+    by_source: dict[str, list[Snippet]] = {}
+    for snippet in snippets:
+        by_source.setdefault(snippet.source, []).append(snippet)
+    ranks = zip_longest(*by_source.values())
+    return [snippet for rank in ranks for snippet in rank if snippet is not None]
+
+
+def _fit(
+    snippet: Snippet, language: str, special: _Special, encoder: Encoder, room: int
+) -> tuple[Snippet, list[int]]:
+    """A snippet's first lines that take at most `room` tokens, and their ids; no ids if none does."""
+    lines = clean_text(snippet.text[: room * _CHARS_PER_TOKEN]).strip("\n").split("\n")
+    while lines:
+        ids = _render(snippet.path, "\n".join(lines), language, special, encoder)
+        if len(ids) <= room:
+            end = min(snippet.end_line, snippet.start_line + len(lines) - 1)
+            return replace(snippet, end_line=end), ids
+        lines = lines[: min(len(lines) - 1, len(lines) * room // len(ids))]
+    return snippet, []
+
+
+def _render(path: str, text: str, language: str, special: _Special, encoder: Encoder) -> list[int]:
+    if special.separator:
+        return [*special.separator, *encoder.encode(f"{clean_text(path)}\n{text}\n")]
+    comment = as_comment(f"From {clean_text(path)}:\n{text}", language)
+    return encoder.encode(f"{comment}\n\n")
+
+
+def _file_header(query: Query, special: _Special, encoder: Encoder) -> list[int]:
+    path = clean_text(query.relative_path)
+    if special.separator:
+        return [*special.separator, *encoder.encode(f"{path}\n")]
+    return encoder.encode(as_comment(path, query.language) + "\n")
+
+
+def _window(prefix: str, room: int, encoder: Encoder) -> list[int]:
+    """The end of the prefix in at most `room` tokens, from a line that stays the same for many keystrokes."""
+    if room <= 0:
+        return []
+    tail = clean_text(prefix[-room * _CHARS_PER_TOKEN :])
+    ids = encoder.encode(tail)
+    if len(ids) <= room and len(tail) >= len(prefix):
+        return ids
+    for start in _line_starts(prefix):
+        if len(prefix) - start > room * _CHARS_PER_TOKEN:
+            continue
+        ids = encoder.encode(clean_text(prefix[start:]))
+        if len(ids) <= room:
+            return ids
+    return encoder.encode(tail)[-room:]  # the last lines alone are too long
+
+
+def _line_starts(text: str) -> list[int]:
+    """Offsets of every STEP_LINES-th line, first to last, then of the last lines one by one."""
+    starts = [0]
+    starts += [i + 1 for i, char in enumerate(text) if char == "\n"]
+    return starts[::STEP_LINES] + starts[-STEP_LINES:]
+
+
+def clean_text(text: str) -> str:
+    """Text that any tokenizer takes: lone surrogates (bytes that are not UTF-8) become U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

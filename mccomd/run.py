@@ -1,0 +1,180 @@
+"""The daemon as a process: one instance a socket, its log, its signals, its end.
+
+Knows nothing of completions. `spawn` starts a daemon that outlives us, `serve` is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mccomd import __version__
+from mccomd.client import Client
+from mccomd.config import ConfigFile
+from mccomd.errors import AlreadyRunningError, DaemonUnavailableError, MccomdError
+from mccomd.paths import SOCKET_VARIABLE, Paths, ensure_private
+
+__all__ = ["serve", "spawn"]
+
+log = logging.getLogger(__name__)
+
+LOG_BYTES = 2_000_000
+LOG_FILES = 3
+START_S = 10.0
+_POLL_S = 0.02
+
+
+def serve(paths: Paths, *, to_terminal: bool) -> None:
+    """Be the daemon until a signal or `shutdown`.
+
+    Raises AlreadyRunningError, ConfigError, and MccomdError when a folder cannot be made.
+    """
+    config = ConfigFile(paths.config_file)
+    _log_to(paths, config.current.log.level, to_terminal)
+    with _only_one(paths), _listening(paths.socket) as listener:
+        log.info("pid %d listens on %s", os.getpid(), paths.socket)
+        asyncio.run(_serve(paths, config, listener))
+    log.info("stopped")
+
+
+async def _serve(paths: Paths, config: ConfigFile, listener: socket.socket) -> None:
+    # Imported here: the client half of this file must start in no time.
+    from mccomd.daemon import Daemon
+    from mccomd.server import Server
+
+    daemon = Daemon(paths, config)
+    server = Server(daemon)
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(signum, server.stopping.set)
+    daemon.start()
+    try:
+        await server.serve(listener)
+    finally:
+        await daemon.close()
+
+
+def spawn(paths: Paths) -> Client:
+    """Start a daemon in the background and connect to it; or connect to the one that runs.
+
+    Raises MccomdError with the end of its log when it does not come up.
+    """
+    if client := _connected(paths):
+        return client
+    ensure_private(paths.state_dir)
+    with open(paths.state_dir / "start.log", "wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mccomd", "serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd="/",
+        )
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if client := _connected(paths):  # to this process, or to the one that won the race
+            return client
+        if process.poll() is not None and not _is_locked(paths):
+            break
+        time.sleep(_POLL_S)
+    raise DaemonUnavailableError(f"the daemon did not start: {_last_line(paths.state_dir / 'start.log')}")
+
+
+def _connected(paths: Paths) -> Client | None:
+    """A connection on which the daemon has spoken; None while nobody listens."""
+    with contextlib.suppress(DaemonUnavailableError):
+        client = Client(paths.socket)
+        client.call("initialize", {"client": "mccomd", "version": __version__})
+        return client
+    return None
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines else f"see {path}"
+
+
+def _is_locked(paths: Paths) -> bool:
+    """Whether some daemon holds this socket's lock."""
+    try:
+        with _only_one(paths):
+            return False
+    except AlreadyRunningError:
+        return True
+
+
+@contextlib.contextmanager
+def _only_one(paths: Paths) -> Iterator[None]:
+    """Hold the lock of this socket; the kernel lets it go when the process dies."""
+    if not os.environ.get(SOCKET_VARIABLE) or not paths.socket.parent.exists():
+        ensure_private(paths.socket.parent)
+    descriptor = os.open(paths.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunningError(
+                f"a daemon already listens on {paths.socket}: `mccomd status` shows it, `mccomd stop` ends it"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    """A listening socket, 0600 from its first moment; removed at the end.
+
+    A socket file left by a crash is in the way of bind; the lock proves that nobody listens on it.
+    """
+    if os.path.lexists(path):
+        if not path.is_socket():
+            raise MccomdError(
+                f"{path} is in the way and is not a socket: remove it, or set {SOCKET_VARIABLE}"
+            )
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise MccomdError(f"cannot listen on {path}: {error.strerror}") from error
+    finally:
+        os.umask(mask)
+    listener.listen(128)
+    listener.setblocking(False)
+    try:
+        yield listener
+    finally:
+        listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _log_to(paths: Paths, level: str, to_terminal: bool) -> None:
+    """The log file rotates; it never holds source text."""
+    ensure_private(paths.state_dir)
+    handlers: list[logging.Handler] = [
+        logging.handlers.RotatingFileHandler(
+            paths.log_file, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8"
+        )
+    ]
+    if to_terminal:
+        handlers.append(logging.StreamHandler())
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=handlers, level="WARNING"
+    )
+    logging.getLogger("mccomd").setLevel(level.upper())

@@ -1,0 +1,48 @@
+"""Should the large model be asked? Yes when the small one was unsure of its first three tokens.
+
+Router, step 1 of MCCom (arXiv 2603.05974): the mean probability of the first three tokens against a
+threshold. A user's rejection (step 2) escalates whatever the confidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from mccomd.hooks import Decision, Evidence, PluginContext, hookimpl
+
+__all__ = ["FIRST_TOKENS", "ConfidenceRouter", "confidence_of"]
+
+FIRST_TOKENS = 3
+DEFAULT_THRESHOLD = 0.45
+"""Not calibrated yet: 2026-11, a guess between the modes of the shipped model's confidences."""
+
+
+def confidence_of(probabilities: Sequence[float]) -> float:
+    """The mean probability of the first three tokens; 0.0 of none."""
+    first = probabilities[:FIRST_TOKENS]
+    return fmean(first) if first else 0.0
+
+
+class ConfidenceRouter:
+    """Escalates below `threshold`."""
+
+    name = "confidence"
+
+    def __init__(self, threshold: float = DEFAULT_THRESHOLD) -> None:
+        self.threshold = threshold
+
+    def decide(self, evidence: Evidence) -> Decision:
+        confidence = confidence_of(evidence.probabilities)
+        if evidence.rejected is not None:
+            return Decision(True, confidence, "escalated: you rejected the local answer here")
+        if confidence < self.threshold:
+            return Decision(
+                True, confidence, f"escalated: confidence {confidence:.2f} < {self.threshold:.2f}"
+            )
+        return Decision(False, confidence, f"local: confidence {confidence:.2f} >= {self.threshold:.2f}")
+
+
+@hookimpl
+def mccomd_routers(context: PluginContext) -> list[ConfidenceRouter]:
+    return [ConfidenceRouter(float(context.options.get("threshold", DEFAULT_THRESHOLD)))]

@@ -1,0 +1,240 @@
+"""The daemon beside its indexer: completions go on whatever state a repository is in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mccomd.client import Client
+from mccomd.errors import RequestError
+
+from .conftest import GIT_ENVIRONMENT, Daemon, commit_all, git
+
+
+def ask(client: Client, path: Path, text: str = "import math\n\nprint(math.") -> dict[str, Any]:
+    lines = text.split("\n")
+    params = {
+        "path": str(path),
+        "text": text,
+        "position": {"line": len(lines) - 1, "column": len(lines[-1])},
+        "deadline_ms": 30_000,
+        "max_tokens": 2,
+    }
+    return dict(client.call("complete", params, timeout_s=60))
+
+
+def status_of(client: Client, root: Path) -> dict[str, Any]:
+    rows = client.call("status")["repositories"]
+    return dict(next(row for row in rows if row["repository"] == str(root)))
+
+
+def large_repository(folder: Path, files: int) -> Path:
+    """Many small modules, written by `git fast-import`; 3 KB each."""
+    folder.mkdir()
+    git(folder, "init", "-q")
+    body = "".join(f"def function_{n}(left, right):\n    return left * {n} + right\n\n\n" for n in range(50))
+    stream = [b"commit refs/heads/main\ncommitter A <a@b> 1700000000 +0000\ndata 1\nx\n"]
+    for number in range(files):
+        data = f'"""Module {number}."""\n\n{body}'.encode()
+        stream.append(b"M 100644 inline m%d/f%d.py\ndata %d\n%b\n" % (number % 50, number, len(data), data))
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=folder, input=b"".join(stream), check=True,
+                   env={**os.environ, **GIT_ENVIRONMENT})  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return large_repository(tmp_path_factory.mktemp("large") / "project", 8000)
+
+
+def test_completions_during_the_first_index_are_answered(daemon: Daemon, large: Path) -> None:
+    with daemon.client() as waiting, daemon.client() as typing:
+        pending = waiting.send("refresh", {"path": str(large)})
+        progress = waiting.wait_notification("progress", timeout_s=60)
+        assert progress["repository"] == str(large)
+        assert 0 < progress["files"] < progress["total"] == 8000
+        answer = ask(typing, large / "m1" / "f1.py")
+        assert answer["finish"] in ("stop", "length")
+        assert answer["snippets"] == []
+        state = status_of(typing, large)
+        assert state["indexing"] is True
+        report = waiting.result(pending, timeout_s=120)
+    assert (report["state"], report["files"], report["rebuilt"]) == ("current", 8000, True)
+
+
+def indexer_of(daemon: Daemon) -> psutil.Process:
+    """The daemon's child that indexes."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for child in psutil.Process(daemon.process.pid).children():
+            if "mccomd_index.worker" in " ".join(child.cmdline()):
+                return child
+    raise AssertionError("no indexer is running")
+
+
+def test_an_indexer_that_is_killed_is_started_again(start: Callable[..., Daemon], large: Path) -> None:
+    own = start()
+    with own.client() as client:
+        pending = client.send("refresh", {"path": str(large)})
+        client.wait_notification("progress", timeout_s=60)
+        indexer_of(own).send_signal(signal.SIGKILL)
+        with pytest.raises(RequestError, match="the indexer stopped") as caught:
+            client.result(pending, timeout_s=60)
+        assert caught.value.code == "index_failed"
+        assert "the indexer stopped" in status_of(client, large)["reason"]
+        assert client.call("refresh", {"path": str(large)}, timeout_s=120)["state"] == "current"
+
+
+def test_the_indexer_ends_with_the_daemon(start: Callable[..., Daemon], repository: Path) -> None:
+    own = start()
+    with own.client() as client:
+        client.call("refresh", {"path": str(repository)})
+    worker = indexer_of(own)
+    own.process.kill()
+    own.process.wait()
+    assert not psutil.wait_procs([worker], timeout=20)[1]
+
+
+def test_the_indexer_runs_at_low_priority(daemon: Daemon, repository: Path) -> None:
+    with daemon.client() as client:
+        client.call("refresh", {"path": str(repository)})
+    assert indexer_of(daemon).nice() == 19
+
+
+def test_the_index_follows_head_while_somebody_types(daemon: Daemon, repository: Path) -> None:
+    with daemon.client() as client:
+        client.call("refresh", {"path": str(repository)})
+        (repository / "new.py").write_text("def hyperboloid_area():\n    return 1\n")
+        head = commit_all(repository)
+        deadline = time.monotonic() + 60
+        while status_of(client, repository)["state"] != "current":
+            ask(client, repository / "report.py")
+            assert time.monotonic() < deadline
+        assert status_of(client, repository)["head"] == head
+        found = client.call("search", {"path": str(repository), "query": "hyperboloid_area"})
+    assert found["hits"][0]["path"] == "new.py"
+
+
+# --- repositories of every kind -----------------------------------------------------------------------
+
+
+def unborn(folder: Path) -> None:
+    git(folder, "init", "-q")
+
+
+def detached(folder: Path) -> None:
+    git(folder, "init", "-q")
+    (folder / "b.py").write_text("def b(): pass\n")
+    commit_all(folder)
+    git(folder, "checkout", "-q", "--detach")
+
+
+def empty_commit(folder: Path) -> None:
+    git(folder, "init", "-q")
+    commit_all(folder)
+
+
+def with_submodule(folder: Path) -> None:
+    other = folder.parent / "other"
+    other.mkdir()
+    detached(other)
+    git(folder, "init", "-q")
+    git(folder, "submodule", "--quiet", "add", str(other), "sub")
+    commit_all(folder)
+
+
+def with_symlink_loop(folder: Path) -> None:
+    detached(folder)
+    (folder / "loop").symlink_to("loop")
+    (folder / "up").symlink_to("..")
+    commit_all(folder)
+
+
+@pytest.mark.parametrize("make", [unborn, detached, empty_commit, with_submodule, with_symlink_loop])
+def test_every_kind_of_repository_gets_an_index_and_a_completion(
+    daemon: Daemon, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    make(folder)
+    with daemon.client() as client:
+        report = client.call("refresh", {"path": str(folder)})
+        assert report["state"] == "current"
+        assert ask(client, folder / "a.py")["finish"] in ("stop", "length")
+
+
+def test_a_bare_repository_can_be_searched(daemon: Daemon, repository: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", "--bare", str(repository), "bare.git")
+    bare = str(tmp_path / "bare.git")
+    with daemon.client() as client:
+        assert client.call("refresh", {"path": bare})["repository"] == bare
+        hits = client.call("search", {"path": bare, "query": "circle_area"})["hits"]
+    assert {hit["path"] for hit in hits} == {"geometry.py", "report.py"}
+
+
+def test_a_broken_repository_is_told_and_completion_goes_on(daemon: Daemon, repository: Path) -> None:
+    (repository / ".git" / "HEAD").write_text("nonsense")
+    with daemon.client() as client:
+        with pytest.raises(RequestError) as caught:
+            client.call("refresh", {"path": str(repository)})
+        assert caught.value.code == "no_repository"
+        assert ask(client, repository / "a.py")["finish"] in ("stop", "length")
+
+
+def test_a_repository_that_is_deleted_is_a_state(daemon: Daemon, repository: Path) -> None:
+    with daemon.client() as client:
+        client.call("refresh", {"path": str(repository)})
+        shutil.rmtree(repository)
+        assert status_of(client, repository)["state"] == "missing"
+        assert ask(client, repository / "a.py")["finish"] in ("stop", "length")
+
+
+def test_a_repositorys_own_file_may_leave_out_and_nothing_else(daemon: Daemon, repository: Path) -> None:
+    (repository / ".mccomd.toml").write_text('[index]\nignore = ["report.py"]\n[cloud]\nbackend = "evil"\n')
+    with daemon.client() as client:
+        client.call("refresh", {"path": str(repository)})
+        hits = client.call("search", {"path": str(repository), "query": "circle_area"})["hits"]
+        assert {hit["path"] for hit in hits} == {"geometry.py"}
+        row = status_of(client, repository)
+    assert "may not" in row["reason"]
+
+
+def test_indexing_can_be_switched_off(start: Callable[..., Daemon], repository: Path) -> None:
+    own = start("[index]\nenabled = false\n")
+    with own.client() as client:
+        ask(client, repository / "report.py")
+        row = status_of(client, repository)
+        assert (row["indexing"], row["chunks"]) == (False, 0)
+        assert "index.enabled" in row["reason"]
+
+
+def test_config_is_read_again_while_the_daemon_runs(start: Callable[..., Daemon], repository: Path) -> None:
+    own = start("[completion]\nsnippets = 4\n")
+    file = own.home / "config" / "mccomd" / "config.toml"
+
+    def wait(until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + 30
+        while not until(found := client.call("status")):
+            assert time.monotonic() < deadline, found
+        return dict(found)
+
+    with own.client() as client:
+        client.call("refresh", {"path": str(repository)})
+        text = (repository / "report.py").read_text() + "\nprint(circle_area("
+        assert ask(client, repository / "report.py", text)["snippets"]
+        file.write_text("[completion]\nsnippets = 'many'\n")
+        problem = wait(lambda found: found["config_problem"])["config_problem"]
+        assert f"{file}:2" in problem
+        assert ask(client, repository / "report.py", text)["snippets"]  # the old options stand
+        file.write_text("[completion]\nsnippets = 0\n[plugins]\ndisabled = ['confidence']\n")
+        wait(lambda found: any(p["name"] == "confidence" and p["state"] == "off" for p in found["plugins"]))
+        assert ask(client, repository / "report.py", text)["snippets"] == []
