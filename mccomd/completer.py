@@ -10,24 +10,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Any
 
 from mccomd.config import Config
 from mccomd.errors import EngineError, MccomdError
-from mccomd.hooks import CloudRequest, Decision, Evidence
+from mccomd.escalation import Escalations, LargeRequest
+from mccomd.generate import Generate, Generated
+from mccomd.hooks import Decision, Evidence
 from mccomd.indexing import Indexing
 from mccomd.model import Model
 from mccomd.plugins import Plugins
 from mccomd.postprocess import clean
-from mccomd.prompt import Budget, Prompt, build_prompt
 from mccomd.protocol import Completion, Position, SnippetInfo, Update
 from mccomd.session import Offered, Session, Sessions, place_of
-from mccomd.statement import StatementRule, single_line_wanted
 from mccomd.types import CancelToken, Document, Finish, Query, Snippet
-
-if TYPE_CHECKING:
-    from mccomd.engine import Engine, Generation
 
 __all__ = ["Completer", "Task"]
 
@@ -35,6 +32,7 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 0.3
 """How long after its deadline a request may still wait for the pass that is running."""
+SUPERSEDED = "superseded by a newer request, or the client left"
 
 
 @dataclass(frozen=True)
@@ -52,16 +50,24 @@ class Task:
     cancel: CancelToken
     sessions: Sessions
     send_update: Callable[[Update], None]
-    started: float = field(default_factory=time.monotonic)
+    started: float
 
     @property
     def session(self) -> Session:
         return self.sessions.of(self.document.path)
 
+    @property
+    def place(self) -> int:
+        return place_of(self.prefix, self.suffix)
+
+    @property
+    def eol(self) -> str:
+        return "\r\n" if "\r\n" in self.document.text[:100_000] else "\n"
+
 
 @dataclass
-class _Progress:
-    """What one completion has gathered so far."""
+class _Gathered:
+    """What one completion has gathered so far, whatever becomes of it."""
 
     stages_ms: dict[str, float] = field(default_factory=dict)
     snippets: tuple[Snippet, ...] = ()
@@ -72,6 +78,12 @@ class _Progress:
         now = time.monotonic()
         self.stages_ms[name] = (now - since) * 1000
         return now
+
+    def take(self, generated: Generated) -> None:
+        generation = generated.generation
+        self.stages_ms |= {"prefill": generation.prefill_ms, "decode": generation.decode_ms}
+        self.snippets = generated.prompt.snippets
+        self.prefilled, self.reused = generation.prefilled, generation.reused
 
 
 class Completer:
@@ -84,58 +96,50 @@ class Completer:
         self._model = model
         self._plugins = plugins
         self._indexing = indexing
-        self._escalations: set[asyncio.Task[None]] = set()
+        self._escalations = Escalations(config, plugins)
 
     async def complete(self, task: Task) -> Completion:
         """The one answer; a reason takes the place of a text that cannot be had."""
-        progress = _Progress()
+        gathered = _Gathered()
         try:
-            async with asyncio.timeout_at(task.deadline + GRACE_S):
-                return await self._complete(task, progress)
+            async with asyncio.timeout_at(_loop_time(task.deadline + GRACE_S)):
+                return await self._complete(task, gathered)
         except TimeoutError:
             task.cancel.cancel()
-            reason = (
-                "the model is still loading" if self._model.status().state == "loading" else "out of time"
-            )
-            return self._none(task, progress, "deadline", reason)
+            return self._empty(task, gathered, "deadline", self._why_late())
         except MccomdError as error:
-            return self._none(task, progress, "none", str(error))
+            return self._empty(task, gathered, "none", str(error))
 
     async def close(self) -> None:
-        for escalation in self._escalations:
-            escalation.cancel()
-        await asyncio.gather(*self._escalations, return_exceptions=True)
+        await self._escalations.close()
 
-    async def _complete(self, task: Task, progress: _Progress) -> Completion:
+    # --- the stages -----------------------------------------------------------------------------
+
+    async def _complete(self, task: Task, gathered: _Gathered) -> Completion:
         query = await self._query(task)
-        found = await self._retrieve(task, query, progress)
         mark = time.monotonic()
+        found = await self._retrieve(task, query)
+        mark = gathered.stage("retrieve", mark)
         if not await self._model.ready():
             raise EngineError(self._model.problem)
-        mark = progress.stage("wait_model", mark)
-        if task.cancel.cancelled:
-            return self._none(
-                task, progress, "cancelled", "superseded by a newer request, or the client left"
-            )
-        job = _Generate(task, query, found, self._config())
-        prompt, generation, raw = await self._model.run(job)
-        progress.stage("generate", mark)
-        progress.stages_ms |= {"prefill": generation.prefill_ms, "decode": generation.decode_ms}
-        progress.snippets = prompt.snippets
-        progress.prefilled, progress.reused = generation.prefilled, generation.reused
-        if generation.finish is Finish.CANCELLED:
-            return self._none(
-                task, progress, "cancelled", "superseded by a newer request, or the client left"
-            )
-        return self._answer(task, query, progress, generation, raw)
+        mark = gathered.stage("wait_model", mark)
+        job = Generate(query, found, self._config(), task.max_tokens, task.deadline, task.cancel)
+        generated = await self._model.run(job)
+        gathered.take(generated)
+        mark = gathered.stage("generate", mark)
+        if generated.generation.finish is Finish.CANCELLED:
+            return self._empty(task, gathered, "cancelled", SUPERSEDED)
+        text, reason = self._fit(task, query, generated)
+        decision = self._decide(task, query, generated, text)
+        gathered.stage("finish", mark)
+        return self._answer(task, gathered, generated, text, reason, decision)
 
     async def _query(self, task: Task) -> Query:
-        path = task.document.path
-        location = await self._indexing.locate(path)
+        location = await self._indexing.locate(task.document.path)
         if location.root is not None:
             self._indexing.touch(location.root)
         return Query(
-            path=path,
+            path=task.document.path,
             relative_path=location.relative,
             repository=location.root,
             language=task.document.language,
@@ -145,187 +149,125 @@ class Completer:
             documents=task.others,
         )
 
-    async def _retrieve(self, task: Task, query: Query, progress: _Progress) -> list[Snippet]:
-        mark = time.monotonic()
-        budget_s = min(self._config().completion.retrieve_ms / 1000, max(0.0, task.deadline - mark))
-        found = await self._plugins.retrieve(query, budget_s) if query.limit else []
-        progress.stage("retrieve", mark)
+    async def _retrieve(self, task: Task, query: Query) -> list[Snippet]:
+        """The snippets of this region of the document: the same until the cursor or the index moves.
+
+        They stand first in the prompt: others at the next keystroke would have all of it read again.
+        """
+        if not query.limit:
+            return []
+        commit = self._indexing.commit_of(query.repository)
+        kept = task.session.snippets_near(task.position.line, commit)
+        if kept is not None:
+            return kept
+        budget_s = min(self._config().completion.retrieve_ms / 1000, task.deadline - time.monotonic())
+        found = await self._plugins.retrieve(query, max(0.0, budget_s))
+        task.session.keep_snippets(task.position.line, commit, found)
         return found
 
-    def _answer(
-        self, task: Task, query: Query, progress: _Progress, generation: Generation, raw: str
-    ) -> Completion:
-        mark = time.monotonic()
+    def _fit(self, task: Task, query: Query, generated: Generated) -> tuple[str, str]:
+        """The text as the editor inserts it, and why there is none or less."""
         cleaned = clean(
-            raw, prefix=task.prefix, suffix=task.suffix, language=query.language, eol=_eol(task.document.text)
+            generated.text, prefix=task.prefix, suffix=task.suffix, language=query.language, eol=task.eol
         )
-        text, reason = (
-            cleaned.text,
-            "" if cleaned.text else ", ".join(cleaned.reasons) or "the model had nothing to add",
+        if cleaned.text and task.session.was_rejected(task.place, cleaned.text):
+            return "", "you dismissed this text here before"
+        late = generated.generation.finish is Finish.DEADLINE
+        if cleaned.text:
+            return cleaned.text, "cut at the deadline" if late else ""
+        if late:
+            return "", _why_cut(generated)
+        return "", ", ".join(cleaned.reasons) or "the model had nothing to add"
+
+    def _decide(self, task: Task, query: Query, generated: Generated, text: str) -> Decision:
+        evidence = Evidence(
+            probabilities=generated.generation.probabilities,
+            text=text,
+            language=query.language,
+            prefix=task.prefix,
+            suffix=task.suffix,
+            rejected=task.session.rejected_at(task.place),
         )
-        place = place_of(task.prefix, task.suffix)
-        if text and task.session.was_rejected(place, text):
-            text, reason = "", "you dismissed this text here before"
-        decision = self._route(task, query, generation, text, place)
-        task.sessions.offer(task.request_id, Offered(task.document.path, place, text))
-        progress.stage("finish", mark)
-        if generation.finish is Finish.DEADLINE:
-            reason = reason or "cut at the deadline"
-        return Completion(
-            request_id=task.request_id,
+        decision = self._plugins.decide(self._config().router.name, evidence)
+
+        def answer(raw: str, name: str, ms: float) -> None:
+            self._update(task, query, raw, name, ms)
+
+        request = LargeRequest(query, text, task.max_tokens, task.cancel, answer)
+        return self._escalations.carry_out(decision, request)
+
+    # --- the answers ----------------------------------------------------------------------------
+
+    def _answer(
+        self,
+        task: Task,
+        gathered: _Gathered,
+        generated: Generated,
+        text: str,
+        reason: str,
+        decision: Decision,
+    ) -> Completion:
+        return self._completion(
+            task,
+            gathered,
             text=text,
             source="local" if text else "none",
-            model=self._model.name,
             confidence=decision.confidence,
-            ms=(time.monotonic() - task.started) * 1000,
-            finish=generation.finish.value,
+            finish=generated.generation.finish.value,
             reason=reason,
             route=decision.reason,
-            snippets=[_info(snippet) for snippet in progress.snippets],
-            stages_ms=progress.stages_ms,
-            prefilled=progress.prefilled,
-            reused=progress.reused,
         )
 
-    def _none(self, task: Task, progress: _Progress, finish: str, reason: str) -> Completion:
-        task.sessions.offer(task.request_id, Offered(task.document.path, 0, ""))
+    def _empty(self, task: Task, gathered: _Gathered, finish: str, reason: str) -> Completion:
+        return self._completion(
+            task, gathered, text="", source="none", confidence=0.0, finish=finish, reason=reason, route=""
+        )
+
+    def _completion(self, task: Task, gathered: _Gathered, **said: Any) -> Completion:
+        task.sessions.offer(task.request_id, Offered(task.document.path, task.place, said["text"]))
         return Completion(
             request_id=task.request_id,
-            text="",
-            source="none",
             model=self._model.name,
-            confidence=0.0,
             ms=(time.monotonic() - task.started) * 1000,
-            finish=finish,
-            reason=reason,
-            route="",
-            snippets=[_info(snippet) for snippet in progress.snippets],
-            stages_ms=progress.stages_ms,
-            prefilled=progress.prefilled,
-            reused=progress.reused,
+            snippets=[_info(snippet) for snippet in gathered.snippets],
+            stages_ms=gathered.stages_ms,
+            prefilled=gathered.prefilled,
+            reused=gathered.reused,
+            **said,
         )
 
-    # --- the large model ------------------------------------------------------------------------
-
-    def _route(self, task: Task, query: Query, generation: Generation, text: str, place: int) -> Decision:
-        config = self._config()
-        evidence = Evidence(
-            generation.probabilities,
-            text,
-            query.language,
-            task.prefix,
-            task.suffix,
-            task.session.rejected_at(place),
-        )
-        decision = self._plugins.decide(config.router.name, evidence)
-        if decision.escalate:
-            return self._escalate(task, query, text, decision)
-        return decision
-
-    def _escalate(self, task: Task, query: Query, text: str, decision: Decision) -> Decision:
-        name = self._config().cloud.backend
-        if not name:
-            return replace(decision, reason=f"{decision.reason}; no large model is configured")
-        if self._plugins.backend(name) is None:
-            return replace(decision, reason=f"{decision.reason}; backend {name!r} is not at work")
-        job = asyncio.create_task(self._ask_backend(name, task, query, text))
-        self._escalations.add(job)
-        job.add_done_callback(self._escalations.discard)
-        return decision
-
-    async def _ask_backend(self, name: str, task: Task, query: Query, draft: str) -> None:
-        """Ask the large model and send what it says as an `update`; its failure is only logged."""
-        started = time.monotonic()
-        backend = self._plugins.backend(name)
-        if backend is None:
+    def _update(self, task: Task, query: Query, raw: str, name: str, ms: float) -> None:
+        """Offer the large model's text; where it was dismissed before, or is none, nothing is sent."""
+        cleaned = clean(raw, prefix=task.prefix, suffix=task.suffix, language=query.language, eol=task.eol)
+        if not cleaned.text or task.session.was_rejected(task.place, cleaned.text):
             return
-        deadline_s = self._config().cloud.deadline_ms / 1000
-        request = CloudRequest(
-            task.prefix,
-            task.suffix,
-            query.language,
-            query.relative_path,
-            (),
-            draft,
-            task.max_tokens,
-            started + deadline_s,
-        )
-        try:
-            async with asyncio.timeout(deadline_s):
-                pieces = []
-                async for piece in backend.stream(request):
-                    pieces.append(piece)
-                    if task.cancel.cancelled:
-                        return
-        except TimeoutError:
-            log.info("backend %s gave no answer within %.0f ms", name, deadline_s * 1000)
-            return
-        except Exception as error:  # noqa: BLE001 - a plugin's failure is a state
-            self._plugins.fail_backend(name, error)
-            return
-        self._send_update(task, query, "".join(pieces), name, started)
-
-    def _send_update(self, task: Task, query: Query, raw: str, name: str, started: float) -> None:
-        eol = _eol(task.document.text)
-        text = clean(raw, prefix=task.prefix, suffix=task.suffix, language=query.language, eol=eol).text
-        place = place_of(task.prefix, task.suffix)
-        if not text or task.cancel.cancelled or task.session.was_rejected(place, text):
-            return
-        task.sessions.offer(task.request_id, Offered(task.document.path, place, text))
+        path, version = task.document.path, task.document.version
+        task.sessions.offer(task.request_id, Offered(path, task.place, cleaned.text))
         task.send_update(
-            Update(
-                task.request_id,
-                task.document.path,
-                task.document.version,
-                task.position,
-                text,
-                "cloud",
-                name,
-                (time.monotonic() - started) * 1000,
-            )
+            Update(task.request_id, path, version, task.position, cleaned.text, "cloud", name, ms)
+        )
+
+    def _why_late(self) -> str:
+        loading = self._model.status().state == "loading"
+        return (
+            "the model is still loading" if loading else "out of time: the model was busy with other requests"
         )
 
 
-class _Generate:
-    """What happens in the model's thread: prompt, generation, text up to the end of the statement."""
+def _loop_time(monotonic: float) -> float:
+    """A time.monotonic() instant in the clock of the running loop."""
+    return asyncio.get_running_loop().time() + monotonic - time.monotonic()
 
-    def __init__(self, task: Task, query: Query, found: list[Snippet], config: Config) -> None:
-        self._task = task
-        self._query = query
-        self._found = found
-        self._config = config
 
-    def __call__(self, engine: Engine) -> tuple[Prompt, Generation, str]:
-        from mccomd.engine import Limits
-
-        config = self._config
-        budget = Budget(config.model.context_tokens, config.completion.snippet_tokens)
-        prompt = build_prompt(self._query, self._found, engine.manifest.prompt, engine.tokenizer, budget)
-        rule = self._rule()
-
-        def text_of(ids: object) -> str:
-            return engine.tokenizer.decode(ids).removeprefix(prompt.healed)  # type: ignore[arg-type]
-
-        generation = engine.generate(
-            prompt.ids,
-            Limits(self._task.max_tokens, self._task.deadline),
-            lambda ids: rule.end_of(text_of(ids)) is not None,
-            self._task.cancel,
-        )
-        text = text_of(generation.ids)
-        return prompt, generation, text[: rule.end_of(text)]
-
-    def _rule(self) -> StatementRule:
-        query = self._query
-        single_line = not self._config.completion.multi_line or single_line_wanted(query.prefix, query.suffix)
-        return StatementRule(query.prefix, query.suffix, query.language, single_line)
+def _why_cut(generated: Generated) -> str:
+    read = generated.generation.prefilled + generated.generation.reused
+    total = len(generated.prompt.ids)
+    if read < total:
+        return f"out of time: {read} of {total} prompt tokens were read, and are kept for the next request"
+    return "out of time before the first whole word"
 
 
 def _info(snippet: Snippet) -> SnippetInfo:
     return SnippetInfo(
         snippet.path, snippet.start_line, snippet.end_line, snippet.score, snippet.commit, snippet.source
     )
-
-
-def _eol(text: str) -> str:
-    return "\r\n" if "\r\n" in text[:100_000] else "\n"

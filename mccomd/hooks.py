@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 PROJECT = "mccomd"
+FIRST_TOKENS = 3
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -58,6 +59,12 @@ class Evidence:
     prefix: str
     suffix: str
     rejected: str | None  # the answer the user has just typed past or dismissed here
+
+    @property
+    def confidence(self) -> float:
+        """The mean probability of the first three tokens (MCCom's measure); 0.0 of none."""
+        first = self.probabilities[:FIRST_TOKENS]
+        return sum(first) / len(first) if first else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,11 @@ class Indexing:
         entry.checked = now
         self._spawn(entry, rebuild=entry.damaged, only_if_behind=not entry.damaged)
 
+    def commit_of(self, root: str | None) -> str:
+        """The commit that searches of a repository see; "" while there is no index, or no repository."""
+        entry = self._entries.get(root) if root else None
+        return (entry.snapshot.stamp.commit or "") if entry and entry.snapshot else ""
+
     def search(self, root: str, query: str, limit: int) -> Sequence[Snippet]:
         """Snippets of a repository's committed index, best first; none while there is no index."""
         entry = self._entries.get(root)

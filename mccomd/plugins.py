@@ -114,7 +114,7 @@ class Plugins:
         return any(slot.lane.pending > 0 for slot in self._retrievers if slot.part.name == retriever)
 
     def decide(self, name: str, evidence: Evidence) -> Decision:
-        """The decision of the router `name`; "local" when there is none or it fails."""
+        """The decision of the router `name`; local when there is none or it fails."""
         for plugin, part in self._parts("router"):
             if part.name != name or plugin.state != "loaded":
                 continue
@@ -125,7 +125,7 @@ class Plugins:
                 return decision
             except Exception as error:  # noqa: BLE001 - a plugin's failure is a state
                 plugin.fail("decide()", error)
-        return Decision(False, 0.0, f"router {name!r} is not at work: see `mccomd plugins`")
+        return Decision(False, evidence.confidence, f"router {name!r} is not at work: see `mccomd plugins`")
 
     def backend(self, name: str) -> Backend | None:
         """The backend `name`, None when it is not at work."""

@@ -169,7 +169,7 @@ class Completion(msgspec.Struct, frozen=True):
     text: str
     source: str  # local, cloud, cache, none
     model: str
-    confidence: float  # mean probability of the first three tokens; 0 when there are none
+    confidence: float  # 0..1, the router's; the built-in one's is the mean probability of the first 3 tokens
     ms: float
     finish: str  # stop, length, deadline, cancelled, none
     reason: str  # "" or why there is no text, or less than there could be

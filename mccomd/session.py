@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 from mccomd.errors import RequestError
 from mccomd.protocol import ErrorCode, Feedback, FeedbackKind
-from mccomd.types import CancelToken
+from mccomd.types import CancelToken, Snippet
 
 __all__ = ["Offered", "Session", "Sessions", "place_of"]
 
 MAX_OFFERED = 1000
 MAX_REJECTED = 200
+REGION_LINES = 20
+"""Snippets are kept while the cursor stays this near to where they were found."""
 _NEAR = 200
 
 
@@ -38,6 +40,7 @@ class Session:
     """One document of one client."""
 
     newest: CancelToken | None = None
+    _found: tuple[int, str, list[Snippet]] | None = None  # (line, commit of the index, snippets)
     _rejected: OrderedDict[tuple[int, str], None] = field(default_factory=OrderedDict)
 
     def supersede(self, cancel: CancelToken) -> None:
@@ -45,6 +48,17 @@ class Session:
         if self.newest is not None:
             self.newest.cancel()
         self.newest = cancel
+
+    def snippets_near(self, line: int, commit: str) -> list[Snippet] | None:
+        """What was found for this region of the document; None when it must be looked for."""
+        if self._found is None:
+            return None
+        found_at, found_in, snippets = self._found
+        return snippets if found_in == commit and abs(line - found_at) <= REGION_LINES else None
+
+    def keep_snippets(self, line: int, commit: str, snippets: list[Snippet]) -> None:
+        """Nothing found is nothing to keep: a retriever may only have been late."""
+        self._found = (line, commit, snippets) if snippets else None
 
     def reject(self, place: int, text: str) -> None:
         self._rejected[(place, text)] = None

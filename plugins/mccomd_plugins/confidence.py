@@ -6,22 +6,12 @@ threshold. A user's rejection (step 2) escalates whatever the confidence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from statistics import fmean
-
 from mccomd.hooks import Decision, Evidence, PluginContext, hookimpl
 
-__all__ = ["FIRST_TOKENS", "ConfidenceRouter", "confidence_of"]
+__all__ = ["ConfidenceRouter"]
 
-FIRST_TOKENS = 3
 DEFAULT_THRESHOLD = 0.45
 """Not calibrated yet: 2026-11, a guess between the modes of the shipped model's confidences."""
-
-
-def confidence_of(probabilities: Sequence[float]) -> float:
-    """The mean probability of the first three tokens; 0.0 of none."""
-    first = probabilities[:FIRST_TOKENS]
-    return fmean(first) if first else 0.0
 
 
 class ConfidenceRouter:
@@ -33,7 +23,7 @@ class ConfidenceRouter:
         self.threshold = threshold
 
     def decide(self, evidence: Evidence) -> Decision:
-        confidence = confidence_of(evidence.probabilities)
+        confidence = evidence.confidence
         if evidence.rejected is not None:
             return Decision(True, confidence, "escalated: you rejected the local answer here")
         if confidence < self.threshold:
