@@ -72,7 +72,6 @@ class ErrorCode(enum.StrEnum):
     UNKNOWN_REQUEST = "unknown_request"  # feedback on a completion the daemon does not remember
     NO_REPOSITORY = "no_repository"
     INDEX_FAILED = "index_failed"
-    MODEL_UNAVAILABLE = "model_unavailable"
     TOO_BUSY = "too_busy"
     SHUTTING_DOWN = "shutting_down"
     INTERNAL = "internal"
@@ -203,7 +202,7 @@ class FeedbackKind(enum.StrEnum):
 class Feedback(msgspec.Struct, frozen=True):
     request_id: Annotated[str, Meta(max_length=100)]
     kind: FeedbackKind
-    characters: Count = 0  # code points accepted, with partially_accepted
+    characters: Count = 0  # with partially_accepted: code points taken so far, from the start of the text
 
 
 class RefreshParams(msgspec.Struct, frozen=True):
