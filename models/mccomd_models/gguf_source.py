@@ -62,7 +62,7 @@ def _config(reader: Any) -> LlamaConfig:
 def _weights(config: LlamaConfig, tensors: dict[str, Any]) -> Weights:
     def get(name: str) -> FloatArray:
         tensor = tensors[f"{name}.weight"]
-        return dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
+        return np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
 
     def layer(i: int) -> LayerWeights:
         return LayerWeights(
