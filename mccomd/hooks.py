@@ -6,7 +6,7 @@ daemon starts; the parts they return work later. plugins/README.md has one teste
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +22,7 @@ __all__ = [
     "PluginContext",
     "Retriever",
     "Router",
+    "Search",
     "hookimpl",
     "hookspec",
 ]
@@ -32,12 +33,20 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
+class Search(Protocol):
+    """The repository's index, best first: the same that `mccomd search` shows. For any thread."""
+
+    def __call__(
+        self, repository: str, text: str, limit: int, /, *, without: str = ""
+    ) -> Sequence[Snippet]: ...  # without: a path in the repository whose text is not wanted
+
+
 @dataclass(frozen=True, slots=True)
 class PluginContext:
     """What the daemon hands to every plugin."""
 
     options: Mapping[str, Any]  # the table [plugins.options.NAME] of the user's config
-    search: Callable[[str, str, int], Sequence[Snippet]]  # (repository, query text, limit) -> best first
+    search: Search
 
 
 @runtime_checkable

@@ -104,14 +104,14 @@ class Indexing:
         entry = self._entries.get(root) if root else None
         return (entry.snapshot.stamp.commit or "") if entry and entry.snapshot else ""
 
-    def search(self, root: str, query: str, limit: int) -> Sequence[Snippet]:
+    def search(self, root: str, query: str, limit: int, *, without: str = "") -> Sequence[Snippet]:
         """Snippets of a repository's committed index, best first; none while there is no index."""
         entry = self._entries.get(root)
         if entry is None:
             return ()
         try:
             snapshot = self._snapshot(entry)
-            hits = snapshot.search(query, limit) if snapshot else []
+            hits = snapshot.search(query, limit, lambda path, *_: path == without) if snapshot else []
         except mccomd_index.IndexingError as error:
             log.warning("index of %s cannot be read, it is built anew: %s", root, error)
             entry.damaged = True

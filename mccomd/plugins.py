@@ -10,7 +10,7 @@ import asyncio
 import importlib.metadata
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import pluggy
 
 from mccomd import hooks
-from mccomd.hooks import Backend, Decision, Evidence, PluginContext, Retriever, Router
+from mccomd.hooks import Backend, Decision, Evidence, PluginContext, Retriever, Router, Search
 from mccomd.lane import Lane
 from mccomd.protocol import PluginStatus
 from mccomd.types import Query, Snippet
@@ -31,7 +31,6 @@ MAX_OVERRUNS = 5
 """A retriever late this many times in a row is switched off: it costs every completion its share of time."""
 
 log = logging.getLogger(__name__)
-Search = Callable[[str, str, int], Sequence[Snippet]]
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,9 @@ def test_complete_starts_the_daemon_and_answers(run: Run, repository: Path) -> N
     assert found["source"] in ("local", "none")
     for snippet in found["snippets"]:
         assert {"path", "start_line", "end_line", "score", "commit"} <= snippet.keys()
-    assert any(snippet["path"] == "geometry.py" for snippet in found["snippets"])
+    paths = {snippet["path"] for snippet in found["snippets"]}
+    assert "geometry.py" in paths
+    assert "report.py" not in paths  # its own text is in the prompt already
 
 
 def test_complete_for_people(run: Run, repository: Path) -> None:

@@ -35,7 +35,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 def load(*enabled: str, disabled: tuple[str, ...] = ()) -> Plugins:
-    def search(root: str, text: str, limit: int) -> list[Snippet]:
+    def search(repository: str, text: str, limit: int, *, without: str = "") -> list[Snippet]:
         return [Snippet("b.py", 1, 2, text, 1.0, "c0ffee", "bm25")]
 
     return Plugins(PluginOptions(enabled, disabled), search)
@@ -180,7 +180,7 @@ def example_of(hook: str) -> str:
 def test_the_documented_retriever(install: Callable[[str, str], None]) -> None:
     install("glossary", example_of("mccomd_retrievers"))
     options = PluginOptions(("glossary",), ("bm25",), {"glossary": {"words": {"x": "x is the unknown"}}})
-    found = asyncio.run(Plugins(options, lambda root, text, limit: ()).retrieve(QUERY, 5.0))
+    found = asyncio.run(Plugins(options, lambda repository, text, limit, without="": ()).retrieve(QUERY, 5.0))
     assert [s.text for s in found] == ["x is the unknown"]
 
 

@@ -37,8 +37,7 @@ class Bm25Retriever:
             return ()
         text = query_text(query.prefix, query.suffix)
         # The edited file's own text is in the prompt already, and newer there than in the index.
-        hits = self._search(query.repository, text, query.limit * 2)
-        return [hit for hit in hits if hit.path != query.relative_path][: query.limit]
+        return self._search(query.repository, text, query.limit, without=query.relative_path)
 
 
 @hookimpl
