@@ -73,6 +73,8 @@ class _Gathered:
     snippets: tuple[Snippet, ...] = ()
     prefilled: int = 0
     reused: int = 0
+    drafted: int = 0
+    accepted: int = 0
 
     def stage(self, name: str, since: float) -> float:
         now = time.monotonic()
@@ -84,6 +86,7 @@ class _Gathered:
         self.stages_ms |= {"prefill": generation.prefill_ms, "decode": generation.decode_ms}
         self.snippets = generated.prompt.snippets
         self.prefilled, self.reused = generation.prefilled, generation.reused
+        self.drafted, self.accepted = generation.drafted, generation.accepted
 
 
 class Completer:
@@ -233,6 +236,8 @@ class Completer:
             stages_ms=gathered.stages_ms,
             prefilled=gathered.prefilled,
             reused=gathered.reused,
+            drafted=gathered.drafted,
+            accepted=gathered.accepted,
             **said,
         )
 

@@ -177,6 +177,8 @@ class Completion(msgspec.Struct, frozen=True):
     stages_ms: dict[str, float]
     prefilled: int  # prompt tokens the model had to read
     reused: int  # prompt tokens that were still in its cache
+    drafted: int  # tokens guessed from the context
+    accepted: int  # of these, the ones the model would have chosen itself
 
 
 class Update(msgspec.Struct, frozen=True):
