@@ -10,21 +10,24 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mccomd.config import Config
 from mccomd.errors import EngineError, MccomdError
 from mccomd.escalation import Escalations, LargeRequest
 from mccomd.generate import Generate, Generated
+from mccomd.guest import Guest
 from mccomd.hooks import Decision, Evidence
 from mccomd.indexing import Indexing
 from mccomd.model import Model
 from mccomd.plugins import Plugins
 from mccomd.postprocess import clean
-from mccomd.protocol import Completion, Position, SnippetInfo, Update
+from mccomd.protocol import Completion, Position, SnippetInfo, Update, WarmResult
+from mccomd.remembered import Answer, Place
 from mccomd.session import Offered, Session, Sessions, place_of
 from mccomd.types import CancelToken, Document, Finish, Query, Snippet
+from mccomd.warm import ReadAhead
 
 __all__ = ["Completer", "Task"]
 
@@ -32,12 +35,13 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 0.3
 """How long after its deadline a request may still wait for the pass that is running."""
+DISMISSED = "you dismissed this text here before"
 SUPERSEDED = "superseded by a newer request, or the client left"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One request for a completion, resolved against the client's documents."""
+    """One cursor of one client, and what is wanted there."""
 
     request_id: str
     document: Document
@@ -45,12 +49,12 @@ class Task:
     prefix: str
     suffix: str
     others: tuple[Document, ...]
-    deadline: float  # time.monotonic() seconds
-    max_tokens: int
     cancel: CancelToken
     sessions: Sessions
     send_update: Callable[[Update], None]
-    started: float
+    deadline_ms: int | None = None  # None: as configured
+    max_tokens: int | None = None
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def session(self) -> Session:
@@ -59,6 +63,10 @@ class Task:
     @property
     def place(self) -> int:
         return place_of(self.prefix, self.suffix)
+
+    @property
+    def remembered_place(self) -> Place:
+        return Place.of(self.prefix, self.suffix)
 
     @property
     def eol(self) -> str:
@@ -93,9 +101,15 @@ class Completer:
     """Answers tasks; holds the model, the plugins and the index together."""
 
     def __init__(
-        self, config: Callable[[], Config], model: Model, plugins: Plugins, indexing: Indexing
+        self,
+        config: Callable[[], Config],
+        model: Model,
+        plugins: Plugins,
+        indexing: Indexing,
+        guest: Guest,
     ) -> None:
         self._config = config
+        self._guest = guest
         self._model = model
         self._plugins = plugins
         self._indexing = indexing
@@ -104,8 +118,10 @@ class Completer:
     async def complete(self, task: Task) -> Completion:
         """The one answer; a reason takes the place of a text that cannot be had."""
         gathered = _Gathered()
+        if known := self._known(task, gathered):
+            return known
         try:
-            async with asyncio.timeout_at(_loop_time(task.deadline + GRACE_S)):
+            async with asyncio.timeout_at(_loop_time(self._deadline(task) + GRACE_S)):
                 return await self._complete(task, gathered)
         except TimeoutError:
             task.cancel.cancel()
@@ -113,8 +129,46 @@ class Completer:
         except MccomdError as error:
             return self._empty(task, gathered, "none", str(error))
 
+    async def warm(self, task: Task) -> WarmResult:
+        """Read ahead for the completion that may be asked for next."""
+        manners = self._guest.manners(self._config().power)
+        if manners.saving:
+            return WarmResult(0, f"saver mode: {manners.reason}")
+        query = await self._query(task)
+        found = await self._retrieve(task, query)
+        if not await self._model.ready():
+            return WarmResult(0, self._model.problem)
+        job = ReadAhead(query, found, self._config(), task.cancel)
+        tokens = await self._model.read_ahead(job, task.cancel)
+        return WarmResult(tokens, "gave way to a request" if task.cancel.cancelled else "")
+
     async def close(self) -> None:
         await self._escalations.close()
+
+    def _known(self, task: Task, gathered: _Gathered) -> Completion | None:
+        """The answer when no model is needed: the user types what was shown, or is back where it was."""
+        found = task.session.remembered.at(task.remembered_place, self._made_with())
+        if found is None:
+            return None
+        answer, left = found
+        source = "cache" if left else "none"
+        reason = answer.reason
+        if left and task.session.was_rejected(task.place, left):
+            left, source, reason = "", "none", DISMISSED
+        return self._completion(
+            task,
+            gathered,
+            text=left,
+            source=source,
+            confidence=answer.confidence,
+            finish=answer.finish,
+            reason=reason,
+            route=answer.route,
+        )
+
+    def _made_with(self) -> object:
+        config = self._mannerly()
+        return (self._model.name, config.model, config.completion, config.router)
 
     # --- the stages -----------------------------------------------------------------------------
 
@@ -126,7 +180,9 @@ class Completer:
         if not await self._model.ready():
             raise EngineError(self._model.problem)
         mark = gathered.stage("wait_model", mark)
-        job = Generate(query, found, self._config(), task.max_tokens, task.deadline, task.cancel)
+        job = Generate(
+            query, found, self._mannerly(), self._max_tokens(task), self._deadline(task), task.cancel
+        )
         generated = await self._model.run(job)
         gathered.take(generated)
         mark = gathered.stage("generate", mark)
@@ -136,6 +192,20 @@ class Completer:
         decision = self._decide(task, query, generated, text)
         gathered.stage("finish", mark)
         return self._answer(task, gathered, generated, text, reason, decision)
+
+    def _deadline(self, task: Task) -> float:
+        """In time.monotonic() seconds."""
+        return task.started + (task.deadline_ms or self._config().completion.deadline_ms) / 1000
+
+    def _max_tokens(self, task: Task) -> int:
+        return task.max_tokens or self._config().completion.max_tokens
+
+    def _mannerly(self) -> Config:
+        """The config, with answers of one line while the machine has better things to do."""
+        config = self._config()
+        if not self._guest.manners(config.power).saving:
+            return config
+        return replace(config, completion=replace(config.completion, multi_line=False))
 
     async def _query(self, task: Task) -> Query:
         location = await self._indexing.locate(task.document.path)
@@ -163,7 +233,7 @@ class Completer:
         kept = task.session.snippets_near(task.position.line, commit)
         if kept is not None:
             return kept
-        budget_s = min(self._config().completion.retrieve_ms / 1000, task.deadline - time.monotonic())
+        budget_s = min(self._config().completion.retrieve_ms / 1000, self._deadline(task) - time.monotonic())
         found = await self._plugins.retrieve(query, max(0.0, budget_s))
         task.session.keep_snippets(task.position.line, commit, found)
         return found
@@ -174,7 +244,7 @@ class Completer:
             generated.text, prefix=task.prefix, suffix=task.suffix, language=query.language, eol=task.eol
         )
         if cleaned.text and task.session.was_rejected(task.place, cleaned.text):
-            return "", "you dismissed this text here before"
+            return "", DISMISSED
         late = generated.generation.finish is Finish.DEADLINE
         if cleaned.text:
             return cleaned.text, "cut at the deadline" if late else ""
@@ -196,7 +266,7 @@ class Completer:
         def answer(raw: str, name: str, ms: float) -> None:
             self._update(task, query, raw, name, ms)
 
-        request = LargeRequest(query, text, task.max_tokens, task.cancel, answer)
+        request = LargeRequest(query, text, self._max_tokens(task), task.cancel, answer)
         return self._escalations.carry_out(decision, request)
 
     # --- the answers ----------------------------------------------------------------------------
@@ -210,13 +280,19 @@ class Completer:
         reason: str,
         decision: Decision,
     ) -> Completion:
+        finish = generated.generation.finish
+        if finish in (Finish.STOP, Finish.LENGTH):
+            answer = Answer(
+                text, reason, decision.confidence, finish.value, decision.reason, self._made_with()
+            )
+            task.session.remembered.keep(task.remembered_place, answer)
         return self._completion(
             task,
             gathered,
             text=text,
             source="local" if text else "none",
             confidence=decision.confidence,
-            finish=generated.generation.finish.value,
+            finish=finish.value,
             reason=reason,
             route=decision.reason,
         )

@@ -19,15 +19,16 @@ import psutil
 from mccomd import __version__
 from mccomd.completer import Completer, Task
 from mccomd.config import Config, ConfigFile, RepositoryConfig, load_repository
+from mccomd.guest import Guest
 from mccomd.indexing import Indexing
 from mccomd.model import Model
 from mccomd.paths import Paths
 from mccomd.plugins import PluginOptions, Plugins
 from mccomd.protocol import (
-    CompleteParams,
     Completion,
     CompletionStats,
     FeedbackKind,
+    PowerStatus,
     Progress,
     RefreshParams,
     RefreshResult,
@@ -35,17 +36,15 @@ from mccomd.protocol import (
     SearchParams,
     SearchResult,
     StatusResult,
-    Update,
+    WarmResult,
 )
-from mccomd.session import Sessions
-from mccomd.types import CancelToken, Document
 from mccomd_index import IndexOptions, Repository
 
 __all__ = ["Daemon"]
 
 log = logging.getLogger(__name__)
 
-CONFIG_CHECK_S = 1.0
+LOOK_AFTER_S = 1.0
 REPOSITORY_CONFIG = ".mccomd.toml"
 
 
@@ -58,13 +57,14 @@ class Daemon:
         self._started = time.monotonic()
         self._tally = Tally()
         self._indexing = Indexing(paths.index_dir, self._index_options, lambda: config.current.index.enabled)
+        self._guest = Guest()
         self._background: set[asyncio.Task[None]] = set()
         self._assemble(config.current)
 
     def start(self) -> None:
         """Load the model and follow the config file, both in the background."""
         self._model.start()
-        self._keep(self._watch_config())
+        self._keep(self._look_after())
 
     async def close(self) -> None:
         for task in self._background:
@@ -77,39 +77,14 @@ class Daemon:
 
     # --- methods --------------------------------------------------------------------------------
 
-    async def complete(
-        self,
-        params: CompleteParams,
-        *,
-        request_id: str,
-        document: Document,
-        prefix: str,
-        suffix: str,
-        others: tuple[Document, ...],
-        cancel: CancelToken,
-        sessions: Sessions,
-        send_update: Callable[[Update], None],
-        started: float,
-    ) -> Completion:
-        config = self._config.current.completion
-        task = Task(
-            request_id=request_id,
-            document=document,
-            position=params.position,
-            prefix=prefix,
-            suffix=suffix,
-            others=others,
-            deadline=started + (params.deadline_ms or config.deadline_ms) / 1000,
-            max_tokens=params.max_tokens or config.max_tokens,
-            cancel=cancel,
-            sessions=sessions,
-            send_update=send_update,
-            started=started,
-        )
+    async def complete(self, task: Task) -> Completion:
         self._tally.begin()
         completion = await self._completer.complete(task)
         self._tally.end(completion)
         return completion
+
+    async def warm(self, task: Task) -> WarmResult:
+        return await self._completer.warm(task)
 
     def touch(self, path: str) -> None:
         """A document was opened: meet its repository before the first completion asks for it."""
@@ -132,6 +107,7 @@ class Daemon:
         return SearchResult(root, state, hits, (time.monotonic() - started) * 1000)
 
     async def status(self, clients: int) -> StatusResult:
+        manners = self._guest.manners(self._config.current.power)
         return StatusResult(
             version=__version__,
             pid=os.getpid(),
@@ -141,6 +117,7 @@ class Daemon:
             config_problem=self._config.problem,
             log_file=str(self._paths.log_file),
             model=self._model.status(),
+            power=PowerStatus(manners.mode, manners.reason),
             repositories=await self._indexing.status(),
             plugins=self._plugins.status(),
             clients=clients,
@@ -172,11 +149,15 @@ class Daemon:
         self._connect()
 
     def _connect(self) -> None:
-        self._completer = Completer(lambda: self._config.current, self._model, self._plugins, self._indexing)
+        self._completer = Completer(
+            lambda: self._config.current, self._model, self._plugins, self._indexing, self._guest
+        )
 
-    async def _watch_config(self) -> None:
+    async def _look_after(self) -> None:
+        """Once a second: has the config changed, is the model idle?"""
         while True:
-            await asyncio.sleep(CONFIG_CHECK_S)
+            await asyncio.sleep(LOOK_AFTER_S)
+            await self._model.unload_if_idle()
             before = self._config.current
             if await asyncio.to_thread(self._config.reload_if_changed):
                 self._take_config(before, self._config.current)
@@ -233,6 +214,7 @@ class Tally:
             self._outcomes["superseded"] += 1
         elif completion.text:
             self._outcomes["answered"] += 1
+            self._outcomes["from_cache"] += completion.source == "cache"
             self._ms.append(completion.ms)
         else:
             self._outcomes["empty"] += 1
@@ -241,6 +223,7 @@ class Tally:
         return CompletionStats(
             requests=self._outcomes["requests"],
             answered=self._outcomes["answered"],
+            from_cache=self._outcomes["from_cache"],
             empty=self._outcomes["empty"],
             superseded=self._outcomes["superseded"],
             shown=self.feedback[FeedbackKind.SHOWN],

@@ -7,9 +7,11 @@ daemon's shutdown. Knows nothing of what the jobs do.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 __all__ = ["Lane"]
@@ -17,14 +19,24 @@ __all__ = ["Lane"]
 T = TypeVar("T")
 
 
-class Lane:
-    """Jobs run in the order they were handed over; start is lazy."""
+@dataclass(order=True, slots=True)
+class _Job:
+    rank: int
+    order: int
+    call: Callable[[], Any] | None = field(compare=False)  # None: no more jobs
+    future: asyncio.Future[Any] | None = field(compare=False)
 
-    def __init__(self, name: str) -> None:
+
+class Lane:
+    """Jobs run by rank, those of one rank in the order they came, or newest first; start is lazy."""
+
+    LAST = 2**31
+
+    def __init__(self, name: str, *, newest_first: bool = False) -> None:
         self._name = name
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._step = -1 if newest_first else 1
+        self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._count = itertools.count(1)
         self._thread: threading.Thread | None = None
         self._pending = 0
 
@@ -33,21 +45,21 @@ class Lane:
         """Jobs handed over and not finished, the running one included."""
         return self._pending
 
-    async def run(self, job: Callable[..., T], *args: Any) -> T:
-        """What `job(*args)` returns or raises.
+    async def run(self, job: Callable[..., T], *args: Any, rank: int = 0) -> T:
+        """What `job(*args)` returns or raises; jobs of a lower rank go first.
 
         Cancelling the waiter does not stop a running job; one that has not begun is dropped.
         """
         self._start()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._pending += 1
-        self._jobs.put((lambda: job(*args), future))
+        self._jobs.put(_Job(rank, self._step * next(self._count), lambda: job(*args), future))
         return await future
 
     def close(self) -> None:
         """No more jobs after those handed over; does not wait."""
         if self._thread is not None:
-            self._jobs.put(None)
+            self._jobs.put(_Job(self.LAST, 0, None, None))
 
     def _start(self) -> None:
         if self._thread is None:
@@ -55,15 +67,17 @@ class Lane:
             self._thread.start()
 
     def _loop(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            job, future = item
-            if future.cancelled():
-                self._finish(future, None, None)
+        while True:
+            job = self._jobs.get()
+            if job.call is None or job.future is None:
+                return
+            if job.future.cancelled():
+                self._finish(job.future, None, None)
                 continue
             try:
-                self._finish(future, job(), None)
+                self._finish(job.future, job.call(), None)
             except BaseException as error:  # noqa: BLE001 - it is the waiter's
-                self._finish(future, None, error)
+                self._finish(job.future, None, error)
 
     def _finish(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
         def settle() -> None:

@@ -1,6 +1,7 @@
 """The one model of this daemon: loaded in a thread of its own, asked one request at a time.
 
-Knows when the model is there and why not; what is asked of it is the completer's.
+The newest request goes first, reading ahead last; it gives way to a request within one small pass. The model
+goes when nobody has asked for long, and comes back by itself. What is asked of it is the completer's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mccomd.config import ModelConfig
 from mccomd.errors import ArtifactError, EngineError
 from mccomd.lane import Lane
 from mccomd.protocol import ModelStatus
+from mccomd.types import CancelToken
 
 if TYPE_CHECKING:  # the engine costs 0.2 s to import: `status` must not wait for it
     from mccomd.engine import Engine
@@ -24,6 +26,7 @@ __all__ = ["ROOM_TOKENS", "Model", "model_folder"]
 
 ROOM_TOKENS = 256
 """For the answer, on top of the prompt's budget: the most that one request may ask for."""
+_AHEAD = 1  # the rank of what nobody waits for
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,20 +52,22 @@ def model_folder(config: ModelConfig, data_dir: Path) -> Path:
 
 
 class Model:
-    """States: loading, ready, failed. Import of the engine (0.2 s) happens in its thread too."""
+    """States: loading, ready, unloaded, failed. The engine is imported in its thread, too."""
 
     def __init__(self, config: ModelConfig, data_dir: Path) -> None:
         self._config = config
         self._data_dir = data_dir
-        self._lane = Lane("model")
+        self._lane = Lane("model", newest_first=True)
         self._engine: Engine | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._ahead: set[CancelToken] = set()
+        self._used = time.monotonic()
+        self._name = config.name
         self._problem = ""
-        self.load_ms = 0.0
 
     @property
     def name(self) -> str:
-        return self._engine.manifest.name if self._engine else self._config.name
+        return self._name
 
     @property
     def problem(self) -> str:
@@ -71,28 +76,64 @@ class Model:
 
     def start(self) -> None:
         """Begin to load, in the background."""
+        self._used = time.monotonic()
         self._loading = asyncio.create_task(self._load())
 
     async def ready(self) -> bool:
-        """Wait for the model; False when it cannot be had."""
+        """Wait for the model, loading it again if it went; False when it cannot be had."""
+        self._used = time.monotonic()
+        if self._engine is None and not self._problem and (self._loading is None or self._loading.done()):
+            self.start()
         if self._loading is not None:
             await asyncio.shield(self._loading)
         return self._engine is not None
 
     async def run(self, job: Callable[[Engine], T]) -> T:
-        """`job(engine)` in the model's thread, after all that came before it."""
-        engine = self._engine
-        if engine is None:
-            raise EngineError(self._problem or "the model is still loading")
-        return await self._lane.run(job, engine)
+        """`job(engine)` in the model's thread, before older ones; what is read ahead gives way."""
+        for token in self._ahead:
+            token.cancel()
+        return await self._lane.run(self._do, job)
+
+    async def read_ahead(self, job: Callable[[Engine], T], cancel: CancelToken) -> T:
+        """`job(engine)` when nobody waits for an answer; `cancel` is set as soon as somebody does."""
+        self._ahead.add(cancel)
+        try:
+            return await self._lane.run(self._do, job, rank=_AHEAD)
+        finally:
+            self._ahead.discard(cancel)
+
+    async def unload_if_idle(self) -> None:
+        """Give the memory back when nobody has asked for `model.idle_unload_s`."""
+        idle_s = self._config.idle_unload_s
+        if not idle_s or self._engine is None or time.monotonic() - self._used < idle_s or self._lane.pending:
+            return
+        log.info("model %s unloaded after %d s without a request", self._name, idle_s)
+        await self._lane.run(self._unload)
 
     def status(self) -> ModelStatus:
-        state = "failed" if self._problem else "ready" if self._engine else "loading"
-        return ModelStatus(self.name, self._engine is not None, state, self._problem)
+        return ModelStatus(self._name, self._engine is not None, self._state(), self._problem)
 
     def close(self) -> None:
         """Let the thread go after what it is doing; the process's end frees the rest."""
         self._lane.close()
+
+    def _state(self) -> str:
+        if self._problem:
+            return "failed"
+        if self._engine is not None:
+            return "ready"
+        return "loading" if self._loading is not None and not self._loading.done() else "unloaded"
+
+    def _do(self, job: Callable[[Engine], T]) -> T:
+        engine = self._engine
+        if engine is None:
+            raise EngineError(self._problem or "the model was unloaded: ask again")
+        return job(engine)
+
+    def _unload(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
     async def _load(self) -> None:
         started = time.monotonic()
@@ -105,8 +146,8 @@ class Model:
             self._problem = f"{type(error).__name__}: {error}"
             log.exception("the model cannot be loaded")
         else:
-            self.load_ms = (time.monotonic() - started) * 1000
-            log.info("model %s loaded in %.0f ms", self.name, self.load_ms)
+            self._name = self._engine.manifest.name
+            log.info("model %s loaded in %.0f ms", self._name, (time.monotonic() - started) * 1000)
 
 
 def _load_engine(config: ModelConfig, data_dir: Path) -> Engine:

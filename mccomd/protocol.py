@@ -36,6 +36,7 @@ __all__ = [
     "PluginStatus",
     "Position",
     "PositionEncoding",
+    "PowerStatus",
     "Progress",
     "Range",
     "RefreshParams",
@@ -48,6 +49,8 @@ __all__ = [
     "StatusResult",
     "TextChange",
     "Update",
+    "WarmParams",
+    "WarmResult",
     "parse",
     "to_wire",
 ]
@@ -152,6 +155,18 @@ class CompleteParams(msgspec.Struct, frozen=True):
     max_tokens: Annotated[int, Meta(ge=1, le=256)] | None = None
 
 
+class WarmParams(msgspec.Struct, frozen=True):
+    """Read ahead for a completion at `position` of an open document: nobody waits, nothing is shown."""
+
+    path: Path
+    position: Position
+
+
+class WarmResult(msgspec.Struct, frozen=True):
+    tokens: int  # read ahead; 0 when there was nothing to read, or something better to do
+    reason: str  # "" or why nothing, or not all, was read
+
+
 class SnippetInfo(msgspec.Struct, frozen=True):
     path: str
     start_line: int  # 1-based, inclusive
@@ -170,7 +185,7 @@ class Completion(msgspec.Struct, frozen=True):
     model: str
     confidence: float  # 0..1, the router's; the built-in one's is the mean probability of the first 3 tokens
     ms: float
-    finish: str  # stop, length, deadline, cancelled, none
+    finish: str  # stop, length, deadline, cancelled, abandoned, none
     reason: str  # "" or why there is no text, or less than there could be
     route: str  # what the router decided, in its words
     snippets: list[SnippetInfo]
@@ -261,7 +276,12 @@ class SearchResult(msgspec.Struct, frozen=True):
 class ModelStatus(msgspec.Struct, frozen=True):
     name: str
     loaded: bool
-    state: str  # loading, ready, failed
+    state: str  # loading, ready, unloaded (comes back by itself), failed
+    reason: str
+
+
+class PowerStatus(msgspec.Struct, frozen=True):
+    mode: str  # full, saver
     reason: str
 
 
@@ -289,6 +309,7 @@ class PluginStatus(msgspec.Struct, frozen=True):
 class CompletionStats(msgspec.Struct, frozen=True):
     requests: int
     answered: int  # with a text
+    from_cache: int  # of these, without the model
     empty: int  # without one: see each answer's reason
     superseded: int
     shown: int
@@ -308,6 +329,7 @@ class StatusResult(msgspec.Struct, frozen=True):
     config_problem: str
     log_file: str
     model: ModelStatus
+    power: PowerStatus
     repositories: list[RepositoryStatus]
     plugins: list[PluginStatus]
     clients: int
@@ -322,6 +344,7 @@ METHODS: dict[str, type[msgspec.Struct]] = {
     "document/close": DocumentClose,
     "complete": CompleteParams,
     "feedback": Feedback,
+    "warm": WarmParams,
     "refresh": RefreshParams,
     "search": SearchParams,
     "status": Empty,

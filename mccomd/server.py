@@ -13,13 +13,14 @@ import os
 import socket
 import struct
 import sys
-import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from mccomd import __version__, protocol
+from mccomd.completer import Task
 from mccomd.daemon import Daemon
 from mccomd.documents import Documents, split_at
 from mccomd.errors import MccomdError, ProtocolError, RequestError
@@ -241,6 +242,8 @@ class Connection:
                 return self._closed(params)
             case protocol.CompleteParams():
                 return self._complete(params)
+            case protocol.WarmParams():
+                return self._warm(params)
             case protocol.Feedback():
                 return self._feedback(params)
             case protocol.RefreshParams():
@@ -290,21 +293,27 @@ class Connection:
         return protocol.Empty()
 
     def _complete(self, params: protocol.CompleteParams) -> Awaitable[protocol.Completion]:
-        document = self._document_of(params)
-        prefix, suffix = split_at(document.text, params.position, self._documents.encoding)
-        cancel = CancelToken()
-        self._sessions.of(document.path).supersede(cancel)
+        task = self._task(self._document_of(params), params.position)
+        self._sessions.of(task.document.path).supersede(task.cancel)
         return self._daemon.complete(
-            params,
+            replace(task, deadline_ms=params.deadline_ms, max_tokens=params.max_tokens)
+        )
+
+    def _warm(self, params: protocol.WarmParams) -> Awaitable[protocol.WarmResult]:
+        return self._daemon.warm(self._task(self._documents.require(params.path), params.position))
+
+    def _task(self, document: Document, position: protocol.Position) -> Task:
+        prefix, suffix = split_at(document.text, position, self._documents.encoding)
+        return Task(
             request_id=f"{self._name.split()[0]}-{next(self._requests)}",
             document=document,
+            position=position,
             prefix=prefix,
             suffix=suffix,
             others=self._documents.others(document.path),
-            cancel=cancel,
+            cancel=CancelToken(),
             sessions=self._sessions,
             send_update=lambda update: self._notify(protocol.NOTIFY_UPDATE, update),
-            started=time.monotonic(),
         )
 
     def _document_of(self, params: protocol.CompleteParams) -> Document:

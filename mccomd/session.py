@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from mccomd.errors import RequestError
 from mccomd.protocol import ErrorCode, Feedback, FeedbackKind
+from mccomd.remembered import Remembered
 from mccomd.types import CancelToken, Snippet
 
 __all__ = ["Offered", "Session", "Sessions", "place_of"]
@@ -40,6 +41,7 @@ class Session:
     """One document of one client."""
 
     newest: CancelToken | None = None
+    remembered: Remembered = field(default_factory=Remembered)
     _found: tuple[int, str, list[Snippet]] | None = None  # (line, commit of the index, snippets)
     _rejected: OrderedDict[tuple[int, str], None] = field(default_factory=OrderedDict)
 

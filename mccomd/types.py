@@ -34,6 +34,7 @@ class Finish(enum.StrEnum):
     LENGTH = "length"  # max_tokens, or the context is full
     DEADLINE = "deadline"  # time ran out; what stands is returned
     CANCELLED = "cancelled"  # superseded, or the client went away
+    ABANDONED = "abandoned"  # the router saw the first tokens and would not have the rest
 
 
 @dataclass(frozen=True, slots=True)

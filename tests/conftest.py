@@ -163,7 +163,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Da
 @pytest.fixture(scope="session")
 def daemon(start: Callable[..., Daemon]) -> Daemon:
     """One daemon with the shipped model and default config, shared by the tests that do not change it."""
-    shared = start()
+    shared = start('[power]\nmode = "full"\n')  # a busy test machine must not change the answers
     with shared.client() as client:  # the model is loaded once this is answered
         client.call(
             "complete",

@@ -22,6 +22,21 @@ def test_jobs_run_in_order_in_one_thread() -> None:
     assert asyncio.run(scene()) == [(n, "test-lane") for n in range(9)]
 
 
+def test_the_newest_goes_first_and_a_higher_rank_last() -> None:
+    async def scene() -> list[str]:
+        lane, gate, ran = Lane("test-lane", newest_first=True), threading.Event(), list[str]()
+        first = asyncio.ensure_future(lane.run(gate.wait))
+        await asyncio.sleep(0)
+        rest = [asyncio.ensure_future(lane.run(ran.append, f"warm {n}", rank=1)) for n in range(2)]
+        rest += [asyncio.ensure_future(lane.run(ran.append, f"asked {n}")) for n in range(3)]
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(first, *rest)
+        return ran
+
+    assert asyncio.run(scene()) == ["asked 2", "asked 1", "asked 0", "warm 1", "warm 0"]
+
+
 def test_an_exception_is_the_waiters() -> None:
     async def scene() -> int:
         lane = Lane("test-lane")

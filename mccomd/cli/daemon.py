@@ -115,6 +115,7 @@ def _status_text(found: dict[str, Any]) -> str:
     rows = [
         ("daemon", _daemon_text(found)),
         ("model", f"{model['name']}: {model['state']}{_because(model['reason'])}"),
+        ("power", f"{found['power']['mode']}{_because(found['power']['reason'])}"),
         *(("index", text) for text in indexes),
         *(("plugin", text) for text in plugins),
         ("answers", _answers_text(asked)),
@@ -131,8 +132,8 @@ def _daemon_text(found: dict[str, Any]) -> str:
 
 def _answers_text(asked: dict[str, Any]) -> str:
     text = (
-        f"{asked['requests']} asked, {asked['answered']} with a text, {asked['empty']} without, "
-        f"{asked['superseded']} superseded"
+        f"{asked['requests']} asked, {asked['answered']} with a text ({asked['from_cache']} from the cache), "
+        f"{asked['empty']} without, {asked['superseded']} superseded"
     )
     if asked["answered"]:
         text += f"; p50 {asked['p50_ms']:.0f} ms, p95 {asked['p95_ms']:.0f} ms"

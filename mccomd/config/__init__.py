@@ -21,6 +21,7 @@ from mccomd.config.schema import (
     LogConfig,
     ModelConfig,
     PluginsConfig,
+    PowerConfig,
     RepositoryConfig,
     RouterConfig,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "LogConfig",
     "ModelConfig",
     "PluginsConfig",
+    "PowerConfig",
     "RepositoryConfig",
     "RouterConfig",
     "load",

@@ -16,6 +16,7 @@ __all__ = [
     "LogConfig",
     "ModelConfig",
     "PluginsConfig",
+    "PowerConfig",
     "RepositoryConfig",
     "RouterConfig",
     "Rule",
@@ -55,7 +56,14 @@ class ModelConfig:
     threads: int = _key(
         0, "for computing; 0 = as many as there are physical cores", unit="threads", low=0, high=256
     )
-    context_tokens: int = _key(1024, "longest prompt", unit="tokens", low=128, high=8192)
+    context_tokens: int = _key(1024, "longest prompt", unit="tokens", low=128, high=7936)
+    idle_unload_s: int = _key(
+        900,
+        "without a request until the memory is given back; 0 = never",
+        unit="seconds",
+        low=0,
+        high=604_800,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class CompletionConfig:
     """One local completion."""
 
     deadline_ms: int = _key(1500, "what stands by then is shown", unit="milliseconds", low=50, high=60_000)
-    max_tokens: int = _key(48, "longest completion", unit="tokens", low=1, high=512)
+    max_tokens: int = _key(48, "longest completion", unit="tokens", low=1, high=256)
     retrieve_ms: int = _key(
         50, "share of the deadline for finding snippets; 0 = none", unit="milliseconds", low=0, high=60_000
     )
@@ -72,6 +80,17 @@ class CompletionConfig:
     )
     snippet_tokens: int = _key(384, "share of the prompt for snippets", unit="tokens", low=0, high=8192)
     multi_line: bool = _key(True, "whether a statement may run over several lines")
+
+
+@dataclass(frozen=True, slots=True)
+class PowerConfig:
+    """Being a good guest: in saver mode answers are one line and nothing is read ahead."""
+
+    mode: str = _key("auto", "auto = by battery and load", choices=("auto", "full", "saver"))
+    saver_below_percent: int = _key(40, "on battery, saver below this", unit="percent", low=0, high=101)
+    saver_above_load: float = _key(
+        2.0, "saver above this load of the last minute", unit="processes a core", low=0.1, high=1000
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +141,7 @@ class Config:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     completion: CompletionConfig = field(default_factory=CompletionConfig)
+    power: PowerConfig = field(default_factory=PowerConfig)
     router: RouterConfig = field(default_factory=RouterConfig)
     cloud: CloudConfig = field(default_factory=CloudConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
@@ -145,6 +165,7 @@ class RepositoryConfig:
 SECTIONS: dict[str, type] = {
     "model": ModelConfig,
     "completion": CompletionConfig,
+    "power": PowerConfig,
     "router": RouterConfig,
     "cloud": CloudConfig,
     "index": IndexConfig,

@@ -31,7 +31,7 @@ def completion(text: str, **fields: Any) -> dict[str, Any]:
     base = {
         "request_id": f"r{next(_numbers)}", "text": text, "source": "local" if text else "none",
         "model": "fake", "confidence": 0.9, "ms": 1.0, "finish": "stop", "reason": "", "route": "",
-        "snippets": [], "stages_ms": {}, "prefilled": 0, "reused": 0,
+        "snippets": [], "stages_ms": {}, "prefilled": 0, "reused": 0, "drafted": 0, "accepted": 0,
     }  # fmt: skip
     return {**base, **fields}
 
@@ -55,7 +55,8 @@ class ScriptedPeer:
         self.answers: dict[str, Callable[[dict[str, Any]], Any]] = {
             "initialize": lambda params: {
                 "server": "fake", "version": "0", "protocol": protocol.PROTOCOL_VERSION,
-                "position_encoding": params["position_encoding"], "methods": [], "max_message_bytes": 8388608,
+                "position_encoding": params["position_encoding"], "methods": list(protocol.METHODS),
+                "max_message_bytes": 8388608,
             },
             "complete": lambda params: completion(""),
         }  # fmt: skip

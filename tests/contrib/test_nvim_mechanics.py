@@ -52,6 +52,19 @@ def told(nvim: Neovim, peer: ScriptedPeer, path: Path) -> None:
     poll(same, "the daemon's text is the buffer's")
 
 
+def test_a_buffer_is_read_ahead_where_the_cursor_rests(nvim: Neovim, peer: ScriptedPeer) -> None:
+    nvim.keys("ia = 1<CR>b = 2<Esc>k0")
+    nvim.command("doautocmd CursorHold")
+    poll(lambda: peer.parameters("warm"), "warm was sent")
+    assert peer.parameters("warm")[-1]["position"] == {"line": 0, "column": 0}
+    assert peer.parameters("warm")[-1]["path"] == peer.parameters("document/open")[-1]["path"]
+    count = len(peer.parameters("warm"))
+    nvim.keys("Ac = 3")
+    peer.wait("complete")
+    settle(nvim, peer)
+    assert len(peer.parameters("warm")) == count  # while typing, questions do it
+
+
 # --- ghost text -----------------------------------------------------------------------------------
 
 

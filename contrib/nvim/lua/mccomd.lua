@@ -13,6 +13,7 @@ local defaults = {
   socket         = false,             -- path of the daemon's socket; false: $MCCOMD_SOCKET, else `mccomd socket`
   start          = true,              -- run `mccomd start`, once a session, when no daemon answers
   auto           = true,              -- ask while typing; false: only on the key `ask`
+  read_ahead     = true,              -- let the daemon read a buffer before the first question about it
   debounce_ms    = 40,                -- pause in typing before the daemon is asked
   deadline_ms    = false,             -- longest time for one answer; false: as the daemon is configured
   max_tokens     = false,             -- longest answer; false: as the daemon is configured
@@ -164,7 +165,7 @@ end
 
 -- The wire -------------------------------------------------------------------------------------------------
 
-local connect, clear, answered, updated -- defined below
+local connect, clear, answered, updated, read_ahead -- defined below
 
 --- The connection is over; `reason` is shown and a new one is tried later.
 local function drop(conn, reason)
@@ -364,6 +365,7 @@ local function on_ready(result)
   end
   state.seen = ""
   M.moved()
+  read_ahead()
 end
 
 local function initialize(conn)
@@ -637,6 +639,21 @@ local function ask(retried)
   }, function(failure, result)
     answered(place, failure, result)
   end)
+end
+
+--- Tell the daemon where the next question may come, while nobody waits for an answer.
+function read_ahead()
+  local place = here()
+  local document = state.documents[place.buffer]
+  if not options.read_ahead or state.link ~= "ready" or not document or inserting() then
+    return
+  elseif not vim.tbl_contains(state.server.methods or {}, "warm") then
+    return
+  end
+  flush(place.buffer)
+  if document.open then
+    notify("warm", { path = document.path, position = { line = place.row, column = #place.before } })
+  end
 end
 
 local function refused(place, failure)
@@ -1150,6 +1167,9 @@ local function autocommands()
   end)
   on({ "BufEnter", "FileType", "BufFilePost", "BufWritePost" }, function(event)
     consider(event.buf)
+  end)
+  on({ "BufEnter", "CursorHold" }, function()
+    vim.schedule(read_ahead) -- when the buffer is considered
   end)
   on({ "BufUnload", "BufDelete", "BufWipeout" }, function(event)
     close_document(event.buf)
