@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 GRACE_S = 0.3
 """How long after its deadline a request may still wait for the pass that is running."""
 DISMISSED = "you dismissed this text here before"
+ABANDONED = "the router gave the local answer up after its first tokens"
 SUPERSEDED = "superseded by a newer request, or the client left"
 
 
@@ -180,9 +181,8 @@ class Completer:
         if not await self._model.ready():
             raise EngineError(self._model.problem)
         mark = gathered.stage("wait_model", mark)
-        job = Generate(
-            query, found, self._mannerly(), self._max_tokens(task), self._deadline(task), task.cancel
-        )
+        limits = self._max_tokens(task), self._deadline(task)
+        job = Generate(query, found, self._mannerly(), *limits, task.cancel, self._early())
         generated = await self._model.run(job)
         gathered.take(generated)
         mark = gathered.stage("generate", mark)
@@ -192,6 +192,13 @@ class Completer:
         decision = self._decide(task, query, generated, text)
         gathered.stage("finish", mark)
         return self._answer(task, gathered, generated, text, reason, decision)
+
+    def _early(self) -> Callable[[Sequence[float]], bool] | None:
+        """What may stop a generation after its first tokens: the router, when somebody else can answer."""
+        config = self._config()
+        if not config.cloud.backend or self._plugins.backend(config.cloud.backend) is None:
+            return None
+        return lambda probabilities: self._plugins.give_up(config.router.name, probabilities)
 
     def _deadline(self, task: Task) -> float:
         """In time.monotonic() seconds."""
@@ -240,6 +247,8 @@ class Completer:
 
     def _fit(self, task: Task, query: Query, generated: Generated) -> tuple[str, str]:
         """The text as the editor inserts it, and why there is none or less."""
+        if generated.generation.finish is Finish.ABANDONED:
+            return "", ABANDONED
         cleaned = clean(
             generated.text, prefix=task.prefix, suffix=task.suffix, language=query.language, eol=task.eol
         )

@@ -6,7 +6,7 @@ Knows nothing of asyncio, clients and what becomes of the text.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Generate", "Generated", "whole_part"]
 
+LOOP_ROUNDS = 10  # of three characters or more
+LOOP_ROUNDS_LONG = 6  # of ten or more
+LOOP_CHARS = 80
+
+_WORD = re.compile(r"\w")
 _LAST_WORD = re.compile(r"\w+$")
 
 
@@ -42,23 +47,33 @@ class Generate:
     max_tokens: int
     deadline: float  # time.monotonic() seconds
     cancel: CancelToken
+    early: Callable[[Sequence[float]], bool] | None = None  # see engine.decode.Early
 
     def __call__(self, engine: Engine) -> Generated:
         """Raises EngineError."""
         from mccomd.engine import Limits
 
         budget = Budget(self.config.model.context_tokens, self.config.completion.snippet_tokens)
-        prompt = build_prompt(self.query, self.snippets, engine.manifest.prompt, engine.tokenizer, budget)
+        prompt = build_prompt(self.query, self.snippets, engine.manifest.prompt, engine.lines, budget)
         rule = self._rule()
+        # What the result's text begins with: without the bytes that the vocabulary lacks, should it lack any.
+        healed = engine.tokenizer.decode(engine.tokenizer.encode(prompt.healed))
 
         def text_of(ids: Sequence[int]) -> str:
-            return engine.tokenizer.decode(ids).removeprefix(prompt.healed)
+            text = engine.tokenizer.decode(ids)
+            return text[len(healed) :] if text.startswith(healed) else ""
+
+        def complete(ids: Sequence[int]) -> bool:
+            text = text_of(ids)
+            return rule.end_of(text) is not None or goes_round(text)
 
         generation = engine.generate(
             prompt.ids,
             Limits(self.max_tokens, self.deadline),
-            lambda ids: rule.end_of(text_of(ids)) is not None,
+            complete,
             self.cancel,
+            heal=prompt.healed,
+            early=self.early,
         )
         text = text_of(generation.ids)
         end = rule.end_of(text)
@@ -70,6 +85,23 @@ class Generate:
         query = self.query
         one_line = not self.config.completion.multi_line or single_line_wanted(query.prefix, query.suffix)
         return StatementRule(query.prefix, query.suffix, query.language, one_line)
+
+
+def goes_round(text: str) -> bool:
+    """Whether a text repeats itself at its end for so long that it will hardly leave off.
+
+    postprocess.py keeps one round of what repeats at the end of the whole text, and of three equal lines. A
+    list of six zeros is no loop yet, because its end may still come.
+    """
+    lines = text.split("\n")[-4:-1]  # whole ones: the last may not be finished
+    if len(lines) == 3 and lines[0] == lines[1] == lines[2] and _WORD.search(lines[0]):
+        return True
+    for period in range(3, min(len(text) // LOOP_ROUNDS_LONG, LOOP_CHARS) + 1):
+        unit = text[-period:]
+        rounds = LOOP_ROUNDS if period < 10 else LOOP_ROUNDS_LONG
+        if text.endswith(unit * rounds) and _WORD.search(unit):
+            return True
+    return False
 
 
 def whole_part(text: str) -> str:

@@ -87,7 +87,11 @@ class Decision:
 
 @runtime_checkable
 class Router(Protocol):
-    """Decides whether the large model is asked. Pure and fast: it runs on the event loop."""
+    """Decides whether the large model is asked. Pure and fast: it runs on the event loop.
+
+    May have a second method, `give_up(probabilities) -> bool`: asked in the model's thread after the
+    first three tokens, and only while a backend is at work. True: the local answer is not finished.
+    """
 
     name: str
 

@@ -10,7 +10,7 @@ import asyncio
 import importlib.metadata
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -111,6 +111,18 @@ class Plugins:
     def busy(self, retriever: str) -> bool:
         """Whether a retriever is still at work on an earlier query."""
         return any(slot.lane.pending > 0 for slot in self._retrievers if slot.part.name == retriever)
+
+    def give_up(self, name: str, probabilities: Sequence[float]) -> bool:
+        """Whether the router `name` would not have the local answer finished; False by default."""
+        for plugin, part in self._parts("router"):
+            opinion = getattr(part, "give_up", None)
+            if part.name != name or plugin.state != "loaded" or opinion is None:
+                continue
+            try:
+                return bool(opinion(tuple(probabilities)))
+            except Exception as error:  # noqa: BLE001 - a plugin's failure is a state
+                plugin.fail("give_up()", error)
+        return False
 
     def decide(self, name: str, evidence: Evidence) -> Decision:
         """The decision of the router `name`; local when there is none or it fails."""

@@ -7,9 +7,10 @@ answer is fitted to the suffix afterwards, in postprocess.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Protocol
 
 from mccomd.languages import as_comment
@@ -21,6 +22,10 @@ SUFFIX_SHARE = 0.2  # of the prompt's tokens, when the model reads a suffix
 MIN_SNIPPET_TOKENS = 24  # less than this is a path and no help
 STEP_LINES = 32
 """The prefix window starts at a multiple of so many lines: it moves in large steps, not line by line."""
+HEAL_WORD = 24  # characters: a longer word is not healed
+HEAL_TAIL = 64  # characters at the end of the prefix that are looked at
+_BLANK_END = re.compile(r"[ \t\n]+\Z")
+_PUNCTUATION_END = re.compile(r"[!-/:-@\[-`{-~]{1,8}\Z")
 _CHARS_PER_TOKEN = 8  # no code is denser: a bound on what must be tokenised, not an estimate
 
 
@@ -42,9 +47,11 @@ class Convention(Protocol):
 
 
 class Encoder(Protocol):
-    """The model's tokenizer."""
+    """The model's tokenizer, which remembers pieces of text: see engine/line_encoder.py."""
 
     def encode(self, text: str) -> list[int]: ...  # never parses special tokens in text
+    def pieces_of(self, text: str) -> list[str]: ...  # where its tokens never join
+    def encode_piece(self, piece: str) -> Sequence[int]: ...
     def token_id(self, name: str) -> int: ...
 
 
@@ -64,12 +71,32 @@ class Prompt:
 
 
 def heal(prefix: str) -> tuple[str, str]:
-    """The prefix without its last blank, and that blank.
+    """The prefix up to where its last token may begin, and the rest, which the answer must begin with.
 
-    Tokenizers join one blank to the word after it: a prompt that ends in a blank asks for a word that
-    hardly ever stood there in training.
+    What is typed next may become one token with the rest: "re" with "turn", a blank with the word behind it,
+    a line break with the indentation, "(" with ")". The prompt stays the same while a word is typed.
+    "x = re" -> ("x =", " re"), "x = 12" -> ("x = 12", ""): tokenizers of code split digits.
     """
-    return (prefix[:-1], " ") if prefix.endswith(" ") else (prefix, "")
+    tail = prefix[-HEAL_TAIL:]
+    found = _BLANK_END.search(tail)
+    healed = found[0] if found else _word_end(tail)
+    return prefix[: len(prefix) - len(healed)], healed
+
+
+def _word_end(tail: str) -> str:
+    """The letters or the punctuation at the end, with the blank before. "x = a.b" -> "b", "x =" -> " ="."""
+    start = len(tail)
+    if found := _PUNCTUATION_END.search(tail):
+        start = found.start()
+    else:
+        while start and tail[start - 1].isalpha():
+            start -= 1
+    if start == len(tail) or len(tail) - start > HEAL_WORD:
+        return ""
+    before = tail[max(0, start - 2) : start]
+    if before.endswith(" ") or (len(before) == 2 and before.isspace()):
+        start -= 1  # the last one of several blanks is their token's, or one of its own
+    return tail[start:]
 
 
 def build_prompt(
@@ -77,7 +104,7 @@ def build_prompt(
 ) -> Prompt:
     """The prompt for one cursor; never more than `budget.prompt_tokens` ids."""
     special = _Special(convention, encoder)
-    prefix, healed = heal(query.prefix)
+    prefix, healed = heal(query.prefix.replace("\r\n", "\n"))
     kept, head = _render_snippets(query, snippets, special, encoder, budget.snippet_tokens)
     header = _file_header(query, special, encoder)
     room = budget.prompt_tokens - len(head) - len(header) - special.overhead
@@ -180,24 +207,34 @@ def _window(prefix: str, room: int, encoder: Encoder) -> list[int]:
     """The end of the prefix in at most `room` tokens, from a line that stays the same for many keystrokes."""
     if room <= 0:
         return []
-    tail = clean_text(prefix[-room * _CHARS_PER_TOKEN :])
-    ids = encoder.encode(tail)
-    if len(ids) <= room and len(tail) >= len(prefix):
-        return ids
-    for start in _line_starts(prefix):
-        if len(prefix) - start > room * _CHARS_PER_TOKEN:
-            continue
-        ids = encoder.encode(clean_text(prefix[start:]))
-        if len(ids) <= room:
-            return ids
-    return encoder.encode(tail)[-room:]  # the last lines alone are too long
+    tail = prefix[-room * _CHARS_PER_TOKEN :]
+    pieces = encoder.pieces_of(clean_text(tail))
+    encoded = [encoder.encode_piece(piece) for piece in pieces]
+    first = _first_that_fits(encoded, room)
+    if first > 0 or len(tail) < len(prefix):
+        first = _anchor(pieces, first, prefix.count("\n", 0, len(prefix) - len(tail)))
+    return list(chain.from_iterable(encoded[first:]))[-room:]
 
 
-def _line_starts(text: str) -> list[int]:
-    """Offsets of every STEP_LINES-th line, first to last, then of the last lines one by one."""
-    starts = [0]
-    starts += [i + 1 for i, char in enumerate(text) if char == "\n"]
-    return starts[::STEP_LINES] + starts[-STEP_LINES:]
+def _first_that_fits(encoded: Sequence[Sequence[int]], room: int) -> int:
+    """The first of the pieces that have room together; the last one if not even that fits."""
+    for index in range(len(encoded) - 1, -1, -1):
+        room -= len(encoded[index])
+        if room < 0:
+            return min(index + 1, len(encoded) - 1)
+    return 0
+
+
+def _anchor(pieces: Sequence[str], first: int, line: int) -> int:
+    """The first piece from `first` on that reaches a line divisible by STEP_LINES; `first` if none does.
+
+    line: the number, in the whole text, of the line that pieces[0] begins on.
+    """
+    for index, piece in enumerate(pieces):
+        begins, line = line, line + piece.count("\n")
+        if index >= first and begins // STEP_LINES != line // STEP_LINES:
+            return index
+    return first
 
 
 def clean_text(text: str) -> str:

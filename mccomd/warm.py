@@ -31,5 +31,5 @@ class ReadAhead:
     def __call__(self, engine: Engine) -> int:
         """How many tokens were read; fewer than the prompt has when a request came in between."""
         budget = Budget(self.config.model.context_tokens, self.config.completion.snippet_tokens)
-        prompt = build_prompt(self.query, self.snippets, engine.manifest.prompt, engine.tokenizer, budget)
+        prompt = build_prompt(self.query, self.snippets, engine.manifest.prompt, engine.lines, budget)
         return engine.prefill(prompt.ids, self.cancel)

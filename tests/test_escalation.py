@@ -19,7 +19,12 @@ from mccomd.hooks import Decision, hookimpl
 
 class Always:
     name = "always"
+    giving_up = False
+    def give_up(self, probabilities):
+        assert len(probabilities) == 3
+        return self.giving_up
     def decide(self, evidence):
+        Always.giving_up = "NEXT = " in evidence.prefix
         return Decision(True, 0.1, "escalated: always")
 
 class Large:
@@ -82,6 +87,16 @@ def test_the_clouds_answer_is_an_update_of_the_local_one(cloudy: Daemon) -> None
             {"line": 0, "column": 4},
         )
         client.call("feedback", {"request_id": local["request_id"], "kind": "accepted"})
+
+
+def test_a_router_may_give_the_local_answer_up(cloudy: Daemon) -> None:
+    with cloudy.client() as client:
+        assert ask(client, "NEXT = ")["finish"] != "abandoned"
+        client.wait_notification("update")
+        answer = ask(client, "numbers = [1, 2, 3, 4,", "/b.py")
+        assert (answer["finish"], answer["text"]) == ("abandoned", ""), client.call("status")["plugins"]
+        assert "gave the local answer up" in answer["reason"]
+        assert client.wait_notification("update")["text"] == "from_the_cloud()"
 
 
 def test_a_backend_that_hangs_or_raises_costs_the_update_only(cloudy: Daemon) -> None:

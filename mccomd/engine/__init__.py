@@ -6,21 +6,35 @@ Imports nothing of mccomd but errors and types. Not thread-safe: the daemon call
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mccomd.engine.artifact import Manifest, PromptConvention, load_manifest, shipped_models, verify
-from mccomd.engine.decode import Generation, Limits, StopRule, generate, prefill
+from mccomd.engine.decode import (
+    Early,
+    Generation,
+    Limits,
+    Machinery,
+    Request,
+    StopRule,
+    generate,
+    prefill,
+)
 from mccomd.engine.kv_cache import Cached
+from mccomd.engine.line_encoder import LineEncoder
 from mccomd.engine.session import EngineOptions, Session
+from mccomd.engine.spelling import Spelling
 from mccomd.engine.tokenizer import Tokenizer
 from mccomd.errors import EngineError
 from mccomd.types import CancelToken
 
 __all__ = [
+    "Early",
     "Engine",
     "EngineOptions",
     "Generation",
     "Limits",
+    "LineEncoder",
     "Manifest",
     "PromptConvention",
     "StopRule",
@@ -32,7 +46,7 @@ __all__ = [
 
 
 class Engine:
-    """A loaded model, its tokenizer, and a cache of the last prompt."""
+    """A loaded model, its tokenizer, and caches of the last prompts."""
 
     def __init__(self, folder: Path, options: EngineOptions | None = None) -> None:
         """Load a model folder, sizes checked and hashes not (`verify` does that).
@@ -43,30 +57,59 @@ class Engine:
         self.manifest = load_manifest(folder)
         _check_options(self.manifest, options)
         self.tokenizer = Tokenizer(folder, self.manifest.prompt.token_names(), self.manifest.vocab)
+        self.lines = LineEncoder(self.tokenizer)  # the same, for text that hardly changes
         stops = (self.tokenizer.token_id(name) for name in self.manifest.prompt.stop_tokens)
-        self._end_ids = frozenset((*self.manifest.end_ids, *stops))
-        self._cached: Cached | None = Cached(Session(folder, self.manifest, options))
+        end_ids = frozenset((*self.manifest.end_ids, *stops))
+        self._machinery: Machinery | None = Machinery(
+            cached=Cached(Session(folder, self.manifest, options)),
+            end_ids=end_ids,
+            spelling=Spelling(
+                [b"" if i in end_ids else self.tokenizer.token_bytes(i) for i in range(self.manifest.vocab)]
+            ),
+            draft_tokens=options.draft_tokens,
+        )
 
     def generate(
-        self, prompt: Sequence[int], limits: Limits, stop: StopRule, cancel: CancelToken
+        self,
+        prompt: Sequence[int],
+        limits: Limits,
+        stop: StopRule,
+        cancel: CancelToken,
+        *,
+        heal: str = "",
+        early: Early | None = None,
     ) -> Generation:
-        """Continue the prompt greedily; see decode.generate."""
-        return generate(self._open(), prompt, limits, stop, cancel, self._end_ids)
+        """Continue the prompt greedily, first with the text `heal`; see decode.generate.
+
+        The text of the ids begins with `tokenizer.decode(tokenizer.encode(heal))`, which is `heal` unless the
+        vocabulary lacks a byte of it. Then its ids simply stand at the end of the prompt and at the
+        beginning of the result.
+        """
+        machinery, raw = self._open(), heal.encode()
+        spelt = tuple(self.tokenizer.encode(heal)) if heal else ()
+        if machinery.spelling.can_spell(raw):
+            return generate(machinery, prompt, Request(limits, stop, cancel, early, raw, spelt))
+
+        def stop_behind(ids: Sequence[int]) -> bool:
+            return stop([*spelt, *ids])
+
+        found = generate(machinery, [*prompt, *spelt], Request(limits, stop_behind, cancel, early))
+        return replace(found, ids=(*spelt, *found.ids), healed=len(spelt))
 
     def prefill(self, prompt: Sequence[int], cancel: CancelToken) -> int:
-        """Warm the cache; returns the tokens prefilled; see decode.prefill."""
-        return prefill(self._open(), prompt, cancel)
+        """Read ahead, giving way within a small pass; returns the tokens prefilled; see decode.prefill."""
+        return prefill(self._open().cached, prompt, cancel)
 
     def close(self) -> None:
         """Give the model's memory back; the engine cannot be used afterwards. Closing twice is allowed."""
-        if self._cached is not None:
-            self._cached.session.close()
-        self._cached = None
+        if self._machinery is not None:
+            self._machinery.cached.session.close()
+        self._machinery = None
 
-    def _open(self) -> Cached:
-        if self._cached is None:
+    def _open(self) -> Machinery:
+        if self._machinery is None:
             raise EngineError("the engine is closed")
-        return self._cached
+        return self._machinery
 
 
 def _check_options(manifest: Manifest, options: EngineOptions) -> None:
@@ -74,5 +117,7 @@ def _check_options(manifest: Manifest, options: EngineOptions) -> None:
         raise EngineError(
             f"context_tokens is {options.context_tokens}, {manifest.name} takes 2..{manifest.context_tokens}"
         )
-    if options.prefill_chunk < 1 or options.threads < 0:
-        raise EngineError(f"prefill_chunk is {options.prefill_chunk}, threads {options.threads}: too small")
+    least = {"prefill_chunk": 1, "background_chunk": 1, "slots": 1, "threads": 0, "draft_tokens": 0}
+    for name, low in least.items():
+        if getattr(options, name) < low:
+            raise EngineError(f"{name} is {getattr(options, name)}, at least {low} is possible")

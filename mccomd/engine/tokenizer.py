@@ -35,6 +35,7 @@ class Tokenizer:
             raise ArtifactError(f"{folder}: {TOKENIZER_FILE} has {size} tokens, the model's vocab is {vocab}")
         added = self._inner.get_added_tokens_decoder()
         self._special = frozenset(i for i, token in added.items() if token.special)
+        self._bytes: dict[int, bytes] = {}  # of ids asked for before: a stop rule asks much
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text.
@@ -53,6 +54,12 @@ class Tokenizer:
 
     def token_bytes(self, token_id: int) -> bytes:
         """The UTF-8 bytes of one token, which may be part of a character; b"" for a special token."""
+        known = self._bytes.get(token_id)
+        if known is None:
+            known = self._bytes[token_id] = self._find_bytes(token_id)
+        return known
+
+    def _find_bytes(self, token_id: int) -> bytes:
         if token_id in self._special:
             return b""
         name = self._inner.id_to_token(token_id)

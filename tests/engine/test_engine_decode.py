@@ -233,7 +233,10 @@ def test_session_refuses_what_does_not_fit(tiny: Tiny) -> None:
     [
         (EngineOptions(context_tokens=257), "context_tokens is 257, tiny takes 2..256"),
         (EngineOptions(context_tokens=128, prefill_chunk=0), "prefill_chunk is 0"),
-        (EngineOptions(context_tokens=128, threads=-1), "threads -1"),
+        (EngineOptions(context_tokens=128, threads=-1), "threads is -1"),
+        (EngineOptions(context_tokens=128, slots=0), "slots is 0, at least 1"),
+        (EngineOptions(context_tokens=128, background_chunk=0), "background_chunk is 0"),
+        (EngineOptions(context_tokens=128, draft_tokens=-1), "draft_tokens is -1"),
     ],
 )
 def test_options_that_the_model_cannot_meet(tiny: Tiny, options: EngineOptions, text: str) -> None:

@@ -1,0 +1,91 @@
+"""What the model's thread does around a generation, with the shipped model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from mccomd.config import Config
+from mccomd.engine import Engine, EngineOptions, shipped_models
+from mccomd.generate import Generate, Generated, goes_round
+from mccomd.types import CancelToken, Finish, Query
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    engine = Engine(shipped_models()["smollm2-135m"], EngineOptions(context_tokens=1280))
+    yield engine
+    engine.close()
+
+
+def generated(engine: Engine, prefix: str, suffix: str = "", max_tokens: int = 24) -> Generated:
+    query = Query("/r/a.py", "a.py", "/r", "python", prefix, suffix, 0)
+    return Generate(query, (), Config(), max_tokens, math.inf, CancelToken())(engine)
+
+
+CLASS = "class Point:\n    def __init__(self, first, second):\n        self.first = first\n"
+MAIN = 'def main():\n    pass\n\n\nif __name__ == "__main__":'
+
+
+@pytest.mark.parametrize(
+    ("prefix", "text"),
+    [
+        (CLASS + "        self.second", " = second"),
+        (CLASS + "        self.sec", "ond = second"),
+        (CLASS + "        sel", "f.second = second"),
+        (CLASS + "        ", "self.second = second"),
+        (CLASS + "        self.second = ", "second"),
+        (CLASS.replace("\n", "\r\n") + "        self.second = se", "cond"),
+        (MAIN, "\n    main()"),
+        (MAIN + "\n", "    main()"),
+        (MAIN + "\n    ma", "in()"),
+    ],
+)
+def test_cursors_in_words_behind_blanks_and_breaks(engine: Engine, prefix: str, text: str) -> None:
+    assert generated(engine, prefix).text == text
+
+
+def test_the_prompt_stays_while_a_word_is_typed(engine: Engine) -> None:
+    prompts = {
+        generated(engine, CLASS + "        " + "self"[:n], max_tokens=1).prompt.ids for n in range(1, 5)
+    }
+    assert len(prompts) == 1
+
+
+def test_probabilities_are_those_of_what_is_not_typed_yet(engine: Engine) -> None:
+    found = generated(engine, CLASS + "        self.second = se").generation
+    assert len(found.probabilities) == len(found.ids) - found.healed
+    assert found.finish is Finish.STOP
+
+
+def test_early_may_have_none_of_the_rest(engine: Engine) -> None:
+    query = Query("/r/a.py", "a.py", "/r", "python", CLASS + "        ", "", 0)
+    asked: list[Sequence[float]] = []
+
+    def early(probabilities: Sequence[float]) -> bool:
+        asked.append(tuple(probabilities))
+        return True
+
+    found = Generate(query, (), Config(), 24, math.inf, CancelToken(), early)(engine)
+    assert found.generation.finish is Finish.ABANDONED
+    assert asked == [found.generation.probabilities]
+    assert len(asked[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "round_and_round"),
+    [
+        ("foo(a)\nfoo(a)\nfoo(a)\n", True),
+        ("foo(a)\nfoo(a)\nfoo(b)\n", False),
+        ("x = [" + "0, " * 10, True),
+        ("x = [" + "0, " * 6, False),
+        ("1000000000000", False),
+        ("# " + "-" * 70, False),
+        ("very good, and " * 6, True),
+        ("", False),
+    ],
+)
+def test_loops(text: str, round_and_round: bool) -> None:
+    assert goes_round(text) is round_and_round
