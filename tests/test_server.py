@@ -308,7 +308,7 @@ def test_a_signal_ends_it_cleanly(start: Callable[..., Daemon], signum: int) -> 
         try:
             assert client.result(id_)["finish"] in ("stop", "length", "cancelled")
         except RequestError as error:  # it still waited for the model to load
-            assert error.code == "shutting_down"
+            assert error.code == "shutting_down"  # noqa: PT017 - either is an answer
     assert own.process.wait(timeout=20) == 0
     assert not own.socket.exists()
 
