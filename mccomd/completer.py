@@ -84,6 +84,7 @@ class _Gathered:
     reused: int = 0
     drafted: int = 0
     accepted: int = 0
+    generated: int = 0
 
     def stage(self, name: str, since: float) -> float:
         now = time.monotonic()
@@ -96,6 +97,7 @@ class _Gathered:
         self.snippets = generated.prompt.snippets
         self.prefilled, self.reused = generation.prefilled, generation.reused
         self.drafted, self.accepted = generation.drafted, generation.accepted
+        self.generated = len(generation.ids)
 
 
 class Completer:
@@ -148,10 +150,14 @@ class Completer:
 
     def _known(self, task: Task, gathered: _Gathered) -> Completion | None:
         """The answer when no model is needed: the user types what was shown, or is back where it was."""
-        found = task.session.remembered.at(task.remembered_place, self._made_with())
+        root = self._indexing.known_root(task.document.path)
+        found = task.session.remembered.at(task.remembered_place, self._made_with(root))
         if found is None:
             return None
+        if root is not None:
+            self._indexing.touch(root)
         answer, left = found
+        gathered.snippets = answer.snippets
         source = "cache" if left else "none"
         reason = answer.reason
         if left and task.session.was_rejected(task.place, left):
@@ -167,9 +173,11 @@ class Completer:
             route=answer.route,
         )
 
-    def _made_with(self) -> object:
+    def _made_with(self, root: str | None) -> object:
+        """What an answer depends on beside the text: options, and what the index holds."""
         config = self._mannerly()
-        return (self._model.name, config.model, config.completion, config.router)
+        commit = self._indexing.commit_of(root)
+        return (self._model.name, config.model, config.completion, config.router, commit)
 
     # --- the stages -----------------------------------------------------------------------------
 
@@ -291,9 +299,9 @@ class Completer:
     ) -> Completion:
         finish = generated.generation.finish
         if finish in (Finish.STOP, Finish.LENGTH):
-            answer = Answer(
-                text, reason, decision.confidence, finish.value, decision.reason, self._made_with()
-            )
+            root = self._indexing.known_root(task.document.path)
+            said = text, reason, decision.confidence, finish.value, decision.reason
+            answer = Answer(*said, gathered.snippets, self._made_with(root))
             task.session.remembered.keep(task.remembered_place, answer)
         return self._completion(
             task,
@@ -323,6 +331,7 @@ class Completer:
             reused=gathered.reused,
             drafted=gathered.drafted,
             accepted=gathered.accepted,
+            generated=gathered.generated,
             **said,
         )
 

@@ -88,6 +88,11 @@ class Indexing:
             log.info("%s: %s", path, error)
             return Location(None, os.path.basename(path))
 
+    def known_root(self, path: str) -> str | None:
+        """The repository of a path that was located before; None when it was not, or is outside any."""
+        _, location = self._located.get(path, (0.0, None))
+        return location.root if location else None
+
     def touch(self, root: str) -> None:
         """Somebody works in this repository: see, in the background, that its index follows HEAD."""
         entry = self._entries.get(root)

@@ -194,6 +194,7 @@ class Completion(msgspec.Struct, frozen=True):
     reused: int  # prompt tokens that were still in its cache
     drafted: int  # tokens guessed from the context
     accepted: int  # of these, the ones the model would have chosen itself
+    generated: int  # tokens chosen in all, those of the word at the cursor included; 0 from the cache
 
 
 class Update(msgspec.Struct, frozen=True):

@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mccomd.types import Snippet
+
 __all__ = ["Answer", "Place", "Remembered"]
 
 TAIL = 2000  # characters left of the cursor that decide whether a place is the same
@@ -40,6 +42,7 @@ class Answer:
     confidence: float
     finish: str
     route: str
+    snippets: tuple[Snippet, ...]
     made_with: object  # compared for equality: the options in force; other options, other answers
 
 

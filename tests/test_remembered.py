@@ -10,7 +10,7 @@ from mccomd.remembered import MAX_ANSWERS, TAIL, Answer, Place, Remembered
 
 
 def answer(text: str, made_with: object = "a") -> Answer:
-    return Answer(text, "", 0.9, "stop", "local", made_with)
+    return Answer(text, "", 0.9, "stop", "local", (), made_with)
 
 
 @pytest.mark.parametrize(

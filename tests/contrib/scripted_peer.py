@@ -31,7 +31,8 @@ def completion(text: str, **fields: Any) -> dict[str, Any]:
     base = {
         "request_id": f"r{next(_numbers)}", "text": text, "source": "local" if text else "none",
         "model": "fake", "confidence": 0.9, "ms": 1.0, "finish": "stop", "reason": "", "route": "",
-        "snippets": [], "stages_ms": {}, "prefilled": 0, "reused": 0, "drafted": 0, "accepted": 0,
+        "snippets": [], "stages_ms": {}, "prefilled": 0, "reused": 0,
+        "drafted": 0, "accepted": 0, "generated": 0,
     }  # fmt: skip
     return {**base, **fields}
 
