@@ -16,7 +16,7 @@ from typing import Any
 from mccomd.config import Config
 from mccomd.errors import EngineError, MccomdError
 from mccomd.escalation import Escalations, LargeRequest
-from mccomd.generate import Generate, Generated
+from mccomd.generate import Generate, Generated, ReadAhead
 from mccomd.guest import Guest
 from mccomd.hooks import Decision, Evidence
 from mccomd.indexing import Indexing
@@ -27,7 +27,6 @@ from mccomd.protocol import Completion, Position, SnippetInfo, Update, WarmResul
 from mccomd.remembered import Answer, Place
 from mccomd.session import Offered, Session, Sessions, place_of
 from mccomd.types import CancelToken, Document, Finish, Query, Snippet
-from mccomd.warm import ReadAhead
 
 __all__ = ["Completer", "Task"]
 

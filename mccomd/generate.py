@@ -18,7 +18,7 @@ from mccomd.types import CancelToken, Finish, Query, Snippet
 if TYPE_CHECKING:
     from mccomd.engine import Engine, Generation
 
-__all__ = ["Generate", "Generated", "whole_part"]
+__all__ = ["Generate", "Generated", "ReadAhead", "whole_part"]
 
 LOOP_ROUNDS = 10  # of three characters or more
 LOOP_ROUNDS_LONG = 6  # of ten or more
@@ -53,8 +53,7 @@ class Generate:
         """Raises EngineError."""
         from mccomd.engine import Limits
 
-        budget = Budget(self.config.model.context_tokens, self.config.completion.snippet_tokens)
-        prompt = build_prompt(self.query, self.snippets, engine.manifest.prompt, engine.lines, budget)
+        prompt = _prompt_of(engine, self.query, self.snippets, self.config)
         rule = self._rule()
         # What the result's text begins with: without the bytes that the vocabulary lacks, should it lack any.
         healed = engine.tokenizer.decode(engine.tokenizer.encode(prompt.healed))
@@ -85,6 +84,26 @@ class Generate:
         query = self.query
         one_line = not self.config.completion.multi_line or single_line_wanted(query.prefix, query.suffix)
         return StatementRule(query.prefix, query.suffix, query.language, one_line)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAhead:
+    """The prompt of the next request put into the model's cache before it comes; only time is saved."""
+
+    query: Query
+    snippets: Sequence[Snippet]
+    config: Config
+    cancel: CancelToken
+
+    def __call__(self, engine: Engine) -> int:
+        """How many tokens were read; fewer than the prompt has when a request came in between."""
+        prompt = _prompt_of(engine, self.query, self.snippets, self.config)
+        return engine.prefill(prompt.ids, self.cancel)
+
+
+def _prompt_of(engine: Engine, query: Query, snippets: Sequence[Snippet], config: Config) -> Prompt:
+    budget = Budget(config.model.context_tokens, config.completion.snippet_tokens)
+    return build_prompt(query, snippets, engine.manifest.prompt, engine.lines, budget)
 
 
 def goes_round(text: str) -> bool:

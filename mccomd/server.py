@@ -237,7 +237,8 @@ class Connection:
             case protocol.DocumentOpen():
                 return self._opened(self._documents.open(params))
             case protocol.DocumentChange():
-                return self._changed(self._documents.change(params))
+                self._documents.change(params)
+                return protocol.Empty()
             case protocol.DocumentClose():
                 return self._closed(params)
             case protocol.CompleteParams():
@@ -271,9 +272,6 @@ class Connection:
 
     def _opened(self, document: Document) -> protocol.Empty:
         self._daemon.touch(document.path)
-        return protocol.Empty()
-
-    def _changed(self, document: Document) -> protocol.Empty:
         return protocol.Empty()
 
     def _closed(self, params: protocol.DocumentClose) -> protocol.Empty:
