@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import filters
-from .chunk import chunk, decode, split_lines
+from .chunk import decode, split_lines
 from .errors import CorruptError, RepositoryError
+from .fields import ChunkFields, chunk_fields
 from .git import Change, Git
 from .languages import language_of
 from .stamp import (
@@ -30,7 +31,6 @@ from .stamp import (
     writer_lock,
 )
 from .store import Reader, Writer
-from .tokens import index_text
 from .types import IndexOptions, IndexState, Progress, Report, Repository, Status
 
 # BM25 counts dead chunks until Tantivy happens to merge them away: past this share scores have drifted.
@@ -225,8 +225,8 @@ class _Job:
                 self.progress(Progress(number, total, self.bytes))
         return added
 
-    def chunks_of(self, path: str, blob: str) -> list[tuple[int, int, str]]:
-        """A file's chunks as (first line, last line, words); none where it must not enter."""
+    def chunks_of(self, path: str, blob: str) -> list[ChunkFields]:
+        """A file's chunks; none where it must not enter."""
         size = self.git.size(blob)
         if size is not None and self.filters.refuse_size(size):
             return []
@@ -241,10 +241,7 @@ class _Job:
         if filters.refuse_text(text, lines):
             return []
         self.bytes += len(data)
-        return [
-            (start, end, index_text("\n".join(lines[start - 1 : end])))
-            for start, end in chunk(lines, language_of(path))
-        ]
+        return chunk_fields(lines, language_of(path))
 
     def report(self, stamp: Stamp, *, rebuilt: bool, reason: str) -> Report:
         return Report(
