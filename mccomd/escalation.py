@@ -14,11 +14,15 @@ from dataclasses import dataclass, replace
 from mccomd.config import Config
 from mccomd.hooks import CloudRequest, Decision
 from mccomd.plugins import Plugins
-from mccomd.types import CancelToken, Query
+from mccomd.types import CancelToken, Query, Snippet
 
 __all__ = ["Escalations", "LargeRequest"]
 
 log = logging.getLogger(__name__)
+
+
+def _ignore(text: str) -> None:
+    """For who does not want to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,10 @@ class LargeRequest:
     max_tokens: int
     cancel: CancelToken
     answer: Callable[[str, str, float], None]  # (text, backend's name, milliseconds)
+    request_id: str = ""
+    snippets: tuple[Snippet, ...] = ()  # of the repository, best first
+    partial: Callable[[str], None] = _ignore  # all of the text so far, while it comes
+    failed: Callable[[str], None] = _ignore  # why no answer will come; never beside `answer`
 
 
 class Escalations:
@@ -67,8 +75,10 @@ class Escalations:
                 text = await self._collect(name, request, started + deadline_s)
         except TimeoutError:
             log.info("backend %s gave no answer within %.0f ms", name, deadline_s * 1000)
+            request.failed(f"{name} gave no answer within {deadline_s * 1000:.0f} ms")
         except Exception as error:  # noqa: BLE001 - a plugin's failure is a state
             self._plugins.fail_backend(name, error)
+            request.failed(f"{name} failed: {type(error).__name__}")
         else:
             if not request.cancel.cancelled:
                 request.answer(text, name, (time.monotonic() - started) * 1000)
@@ -84,7 +94,7 @@ class Escalations:
             suffix=query.suffix,
             language=query.language,
             path=query.relative_path,
-            snippets=(),
+            snippets=request.snippets,
             draft=request.draft,
             max_tokens=request.max_tokens,
             deadline=deadline,
@@ -94,4 +104,5 @@ class Escalations:
             pieces.append(piece)
             if request.cancel.cancelled:
                 break
+            request.partial("".join(pieces))
         return "".join(pieces)

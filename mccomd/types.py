@@ -72,3 +72,4 @@ class Query:
     suffix: str  # text right of the cursor
     limit: int  # at most so many snippets
     documents: tuple[Document, ...] = field(default=())  # the client's other open documents
+    draft: str = ""  # round 2: a text for this place that the user would not have

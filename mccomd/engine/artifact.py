@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -86,6 +86,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     licence: str
     files: dict[str, FileEntry]
+    calibration: dict[str, Any] | None = None  # how often it is right: mccomd/calibration.py reads it
 
 
 def load_manifest(folder: Path) -> Manifest:
