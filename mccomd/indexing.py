@@ -22,7 +22,7 @@ from mccomd.indexer import Indexer
 from mccomd.lane import Lane
 from mccomd.protocol import ErrorCode, Progress, RefreshResult, RepositoryStatus
 from mccomd.types import Snippet
-from mccomd_index import IndexOptions, IndexState, Repository, Snapshot
+from mccomd_index import Filters, IndexOptions, IndexState, Repository, Snapshot, live_ignore_files
 
 __all__ = ["Indexing", "Location", "OptionsFor", "files_at_head"]
 
@@ -63,6 +63,7 @@ class _Entry:
     problem: str = ""  # why the last refresh failed
     crashes: int = 0
     damaged: bool = False  # a search met damage that the stamp does not show
+    filters: Filters | None = None  # asked again of every hit: what is left out now is not shown now
 
 
 class Indexing:
@@ -116,7 +117,12 @@ class Indexing:
             return ()
         try:
             snapshot = self._snapshot(entry)
-            hits = snapshot.search(query, limit, lambda path, *_: path == without) if snapshot else []
+            refuse = _filters(entry).refuse_path
+            hits = (
+                snapshot.search(query, limit, lambda path, *_: path == without or refuse(path) is not None)
+                if snapshot
+                else []
+            )
         except mccomd_index.IndexingError as error:
             log.warning("index of %s cannot be read, it is built anew: %s", root, error)
             entry.damaged = True
@@ -238,6 +244,7 @@ class Indexing:
         if before is not None:
             await asyncio.wait([before])
         options, _ = await self._lane.run(self._options_for, entry.repository)
+        entry.filters = _filters(entry, options)
         if only_if_behind and not await self._lane.run(self._is_behind, entry, options):
             return {}
         async with self._turn:  # one repository at a time: the indexer is one process at low priority
@@ -325,6 +332,13 @@ def folder_name(root: str) -> str:
     digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in os.path.basename(root.rstrip("/")))
     return f"{name[:40]}-{digest}"
+
+
+def _filters(entry: _Entry, options: IndexOptions | None = None) -> Filters:
+    """What never enters this repository's index, with its ignore files as they are on disk now."""
+    if entry.filters is None or (options is not None and entry.filters.options != options):
+        entry.filters = Filters(options or IndexOptions(), live_ignore_files(entry.repository))
+    return entry.filters
 
 
 def _root(repository: Repository) -> str:

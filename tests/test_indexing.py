@@ -208,6 +208,20 @@ def test_a_repositorys_own_file_may_leave_out_and_nothing_else(daemon: Daemon, r
     assert "may not" in row["reason"]
 
 
+@pytest.mark.parametrize("name", [".mccomdignore", ".cursorignore"])
+def test_what_becomes_ignored_is_not_found_from_then_on(daemon: Daemon, repository: Path, name: str) -> None:
+    """The ignore file is not even committed: what a search meets is asked again."""
+    with daemon.client() as client:
+        query = {"path": str(repository), "query": "circle_area"}
+        client.call("refresh", {"path": str(repository)})
+        assert "geometry.py" in {hit["path"] for hit in client.call("search", query)["hits"]}
+        (repository / name).write_text("/geometry.*\n")
+        deadline = time.monotonic() + 30
+        while "geometry.py" in {hit["path"] for hit in client.call("search", query)["hits"]}:
+            assert time.monotonic() < deadline
+        assert {hit["path"] for hit in client.call("search", query)["hits"]} == {"report.py"}
+
+
 def test_indexing_can_be_switched_off(start: Callable[..., Daemon], repository: Path) -> None:
     own = start("[index]\nenabled = false\n")
     with own.client() as client:

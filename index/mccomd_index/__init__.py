@@ -7,6 +7,7 @@ Imports nothing of mccomd.
 from .errors import CorruptError, FolderError, IndexingError, LockedError, OptionsError, RepositoryError
 from .filters import Filters
 from .git import files_at_head, find_repository
+from .ignore import IGNORE_NAMES, IgnoreFiles, live_ignore_files
 from .languages import LANGUAGES, language_of
 from .refresh import refresh, status
 from .snapshot import Snapshot
@@ -14,11 +15,13 @@ from .stamp import Stamp
 from .types import Hit, IndexOptions, IndexState, Progress, Report, Repository, Status
 
 __all__ = [
+    "IGNORE_NAMES",
     "LANGUAGES",
     "CorruptError",
     "Filters",
     "FolderError",
     "Hit",
+    "IgnoreFiles",
     "IndexOptions",
     "IndexState",
     "IndexingError",
@@ -34,6 +37,7 @@ __all__ = [
     "files_at_head",
     "find_repository",
     "language_of",
+    "live_ignore_files",
     "refresh",
     "status",
 ]

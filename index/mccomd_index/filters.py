@@ -1,11 +1,7 @@
 """What never enters the index, and why. By name before anything is read, by content after.
 
-The default lists are here and nowhere else. User globs are those of .gitignore without negation:
-
-    name        a file or a folder of that name anywhere     build   *.gen.py
-    a/b  /a     from the root of the repository              docs/*.md   /setup.py
-    name/       folders only                                 vendor/
-    *  ?  [ab]  within one name;  ** across folders          src/**/test_*.py
+The default lists are here and nowhere else; nothing that a repository says can let in what they leave
+out. User globs are those of .gitignore without negation (globs.py), ignore files are those of ignore.py.
 
 Knows no git: it is given paths, sizes and texts.
 """
@@ -15,9 +11,10 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 import re
-from collections.abc import Iterable
 
 from .errors import OptionsError
+from .globs import RuleSet, read_rule
+from .ignore import IgnoreFiles
 from .languages import LANGUAGES, language_of
 from .types import IndexOptions
 
@@ -71,12 +68,14 @@ _MARK_REACH = 1_500  # characters from the top in which a generated file says so
 
 
 class Filters:
-    """The rules of one set of options."""
+    """The rules of one set of options, and of the ignore files of one tree."""
 
-    def __init__(self, options: IndexOptions) -> None:
+    def __init__(self, options: IndexOptions, ignore_files: IgnoreFiles | None = None) -> None:
+        self.options = options
         self._max_bytes = options.max_file_kb * 1000
         self._languages = frozenset(options.languages)
-        self._ignored = _any_of(map(glob_pattern, options.ignore))
+        self._ignore_files = ignore_files
+        self._ignored = _option_rules(options.ignore)
         unknown = sorted(self._languages - LANGUAGES)
         if unknown:
             raise OptionsError(f"languages: unknown {unknown[0]!r}; known: {' '.join(sorted(LANGUAGES))}")
@@ -94,11 +93,15 @@ class Filters:
             return "generated"
         if posixpath.splitext(name)[1] in _DATA_SUFFIXES:
             return "data"
-        if self._ignored is not None and self._ignored.match(path):
+        if self._ignored.leaves_out(path):
             return "ignored"
         if self._languages and language_of(path) not in self._languages:
             return "other language"
-        return None
+        return self._ignore_files.refuse(path) if self._ignore_files is not None else None
+
+    def refuse(self, path: str, size: int) -> str | None:
+        """Why a file of this name and so many bytes never enters; None: it may."""
+        return self.refuse_path(path) or self.refuse_size(size)
 
     def refuse_size(self, size: int) -> str | None:
         """Why a file of this many bytes never enters; None: it may. 1 KB is 1000 bytes."""
@@ -120,42 +123,19 @@ def refuse_text(text: str, lines: list[str]) -> str | None:
     return None
 
 
-def glob_pattern(glob: str) -> str:
-    """A .gitignore line as a regular expression for whole paths."""
-    line = glob.strip()
-    if not line or line.startswith("!"):
-        raise OptionsError(f"ignore: {glob!r} is empty or a negation, which is not supported")
-    folders_only = line.endswith("/")
-    body = line.strip("/")
-    anchored = "/" in line.removesuffix("/")
-    head = "" if anchored else "(?:.*/)?"
-    tail = "/.*" if folders_only else "(?:/.*)?"
-    return f"{head}{_glob_body(body)}{tail}"
-
-
-_GLOB_PARTS = re.compile(r"\*\*/|/\*\*$|\*\*|\*|\?|\[[!^]?\]?[^\]/]*\]|.", re.S)
-
-
-def _glob_body(body: str) -> str:
-    return "".join(map(_glob_part, _GLOB_PARTS.findall(body)))
-
-
-def _glob_part(part: str) -> str:
-    known = {"**/": "(?:.*/)?", "/**": "/.*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    if part in known:
-        return known[part]
-    if part.startswith("[") and len(part) > 2:
-        inner = part[1:-1].replace("\\", "\\\\").replace("[", "\\[")
-        return f"(?!/)[{'^' + inner[1:] if inner[0] in '!^' else inner}]"
-    return re.escape(part)
-
-
-def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
-    joined = "|".join(f"(?:{pattern})" for pattern in patterns)
-    try:
-        return re.compile(f"(?:{joined})\\Z", re.S) if joined else None
-    except re.error as error:
-        raise OptionsError(f"ignore: cannot understand one of the globs: {error}") from error
+def _option_rules(globs: tuple[str, ...]) -> RuleSet:
+    """The globs of the options. OptionsError: a negation, or one that can never match."""
+    rules = []
+    for glob in globs:
+        if not glob.strip() or glob.startswith("!"):
+            raise OptionsError(f"ignore: {glob!r} is empty or a negation: those are for .mccomdignore files")
+        try:
+            rule = read_rule(glob.strip())
+        except ValueError as error:
+            raise OptionsError(f"ignore: cannot understand {glob!r}: {error}") from error
+        if rule is not None:
+            rules.append(rule)
+    return RuleSet(rules)
 
 
 def _names(globs: list[str]) -> re.Pattern[str]:

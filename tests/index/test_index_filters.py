@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from mccomd_index import Filters, IndexOptions, OptionsError
-from mccomd_index.filters import glob_pattern, refuse_bytes, refuse_text
+from mccomd_index.filters import refuse_bytes, refuse_text
 
 
 def check(path: str, expected: str | None, **options: object) -> None:
@@ -79,13 +77,12 @@ def test_names_that_never_enter(path: str, expected: str | None) -> None:
         ("[ab].py", "a.py", True),
         ("[!ab].py", "a.py", False),
         ("[!ab].py", "c.py", True),
-        ("[", "[", True),
+        (r"\[", "[", True),
         ("a+b(c).py", "a+b(c).py", True),
         ("*", "odd\nname", True),
     ],
 )
 def test_globs_are_those_of_gitignore(glob: str, path: str, matches: bool) -> None:
-    assert bool(re.compile(glob_pattern(glob), re.S).fullmatch(path)) is matches
     check(path, "ignored" if matches else None, ignore=(glob,))
 
 
@@ -95,6 +92,7 @@ def test_globs_are_those_of_gitignore(glob: str, path: str, matches: bool) -> No
         IndexOptions(ignore=("!keep",)),
         IndexOptions(ignore=("",)),
         IndexOptions(ignore=("[z-a]",)),
+        IndexOptions(ignore=("[",)),
         IndexOptions(languages=("klingon",)),
         IndexOptions(max_file_kb=0),
     ],
