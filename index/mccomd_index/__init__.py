@@ -4,6 +4,7 @@ Writers call `refresh` (usually in the process of `mccomd_index.worker`), reader
 Imports nothing of mccomd.
 """
 
+from .definitions import Definition, definitions
 from .errors import CorruptError, FolderError, IndexingError, LockedError, OptionsError, RepositoryError
 from .filters import Filters
 from .git import files_at_head, find_repository
@@ -11,6 +12,7 @@ from .ignore import IGNORE_NAMES, IgnoreFiles, live_ignore_files
 from .languages import LANGUAGES, language_of
 from .refresh import refresh, status
 from .snapshot import Snapshot
+from .sources import texts_at_head
 from .stamp import Stamp
 from .types import Hit, IndexOptions, IndexState, Progress, Report, Repository, Status
 
@@ -18,6 +20,7 @@ __all__ = [
     "IGNORE_NAMES",
     "LANGUAGES",
     "CorruptError",
+    "Definition",
     "Filters",
     "FolderError",
     "Hit",
@@ -34,10 +37,12 @@ __all__ = [
     "Snapshot",
     "Stamp",
     "Status",
+    "definitions",
     "files_at_head",
     "find_repository",
     "language_of",
     "live_ignore_files",
     "refresh",
     "status",
+    "texts_at_head",
 ]

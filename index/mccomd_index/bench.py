@@ -63,7 +63,7 @@ def bench_index(
     if repository is None or repository.head is None:
         raise RepositoryError(f"{repository_path}: no git repository with a commit")
     with tempfile.TemporaryDirectory(prefix="mccomd-bench-") as scratch:
-        clone = _clone(repository, Path(scratch, "clone.git"))
+        clone = scratch_clone(repository, Path(scratch, "clone.git"))
         folder = Path(scratch, "index")
         with _Worker() as worker:
             first = worker.refresh(clone, folder)
@@ -123,7 +123,8 @@ class _Worker:
         raise IndexingError("the indexing process ended without an answer")
 
 
-def _clone(repository: Repository, place: Path) -> Repository:
+def scratch_clone(repository: Repository, place: Path) -> Repository:
+    """A bare clone at the same HEAD that shares the repository's objects."""
     _git(None, "clone", "--quiet", "--shared", "--bare", repository.git_dir, str(place))
     _git(place, "update-ref", "--no-deref", "HEAD", str(repository.head))
     found = find_repository(place)

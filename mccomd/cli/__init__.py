@@ -11,6 +11,7 @@ import click
 
 from mccomd import __version__
 from mccomd.cli.bench import bench
+from mccomd.cli.bench_retrieval import retrieval
 from mccomd.cli.complete import complete, try_
 from mccomd.cli.config import config
 from mccomd.cli.daemon import plugins, serve, socket_, start, status, stop
@@ -34,6 +35,9 @@ def commands() -> None:
 
 for command in (complete, try_, search, refresh, status, start, stop, serve, plugins, config, bench, socket_):
     commands.add_command(command)
+
+
+bench.add_command(retrieval)
 
 
 def main() -> None:

@@ -128,8 +128,8 @@ def keystroke(
     if model is not None:
         plan = dataclasses.replace(plan, model=model)
     resolve_model(plan.model)
-    with _ended_properly(), _progress("keystrokes", keystrokes_of(plan)) as advance:
-        measured = bench_keystroke(plan, advance, _say)
+    with ended_properly(), progress("keystrokes", keystrokes_of(plan)) as advance:
+        measured = bench_keystroke(plan, advance, say)
     figures = figures_of(measured)
     if html is not None:
         write_report(measured, figures, html)
@@ -154,7 +154,7 @@ def engine(model: str | None, threads: int, rounds: int, as_json: bool) -> None:
     plan = EnginePlan(threads=threads, rounds=rounds)
     if model is not None:
         plan = dataclasses.replace(plan, model=model)
-    with _progress("passes", steps_of(plan)) as advance:
+    with progress("passes", steps_of(plan)) as advance:
         figures = bench_engine(plan, advance)
     if as_json:
         print_json(figures)
@@ -208,7 +208,7 @@ def record(
 
 
 @contextlib.contextmanager
-def _progress(label: str, length: int) -> Iterator[Callable[[int], None]]:
+def progress(label: str, length: int) -> Iterator[Callable[[int], None]]:
     """A bar on standard error for people, nothing for scripts."""
     if not sys.stderr.isatty():
         yield lambda count: None
@@ -218,7 +218,7 @@ def _progress(label: str, length: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextlib.contextmanager
-def _ended_properly() -> Iterator[None]:
+def ended_properly() -> Iterator[None]:
     """SIGTERM unwinds like Ctrl-C, so that the processes we started end with us."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -227,7 +227,7 @@ def _ended_properly() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     if sys.stderr.isatty():
         click.echo(text, err=True)
 

@@ -18,7 +18,8 @@ def test_every_public_name_is_there_and_every_error_is_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("library", "only"), [("pygit2", "git.py"), ("tantivy", "store.py"), ("psutil", "worker.py")]
+    ("library", "only"),
+    [("pygit2", "git.py"), ("tantivy", "store.py"), ("psutil", "worker.py"), ("tree_sitter", "grammars.py")],
 )
 def test_each_heavy_library_has_one_importer(library: str, only: str) -> None:
     lines = {place.name: place.read_text().splitlines() for place in PACKAGE.glob("*.py")}
