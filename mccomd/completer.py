@@ -23,54 +23,20 @@ from mccomd.indexing import Indexing
 from mccomd.model import Model
 from mccomd.plugins import Plugins
 from mccomd.postprocess import clean
-from mccomd.protocol import Completion, Position, SnippetInfo, Update, WarmResult
-from mccomd.remembered import Answer, Place
-from mccomd.session import Offered, Session, Sessions, place_of
-from mccomd.types import CancelToken, Document, Finish, Query, Snippet
+from mccomd.protocol import Completion, SnippetInfo, Update, WarmResult
+from mccomd.remembered import Answer
+from mccomd.task import Task
+from mccomd.types import Finish, Query, Snippet
 
-__all__ = ["Completer", "Task"]
+__all__ = ["Completer"]
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 0.3
 """How long after its deadline a request may still wait for the pass that is running."""
-DISMISSED = "you dismissed this text here before"
+REJECTED = "you rejected this text here before"
 ABANDONED = "the router gave the local answer up after its first tokens"
 SUPERSEDED = "superseded by a newer request, or the client left"
-
-
-@dataclass(frozen=True)
-class Task:
-    """One cursor of one client, and what is wanted there."""
-
-    request_id: str
-    document: Document
-    position: Position
-    prefix: str
-    suffix: str
-    others: tuple[Document, ...]
-    cancel: CancelToken
-    sessions: Sessions
-    send_update: Callable[[Update], None]
-    deadline_ms: int | None = None  # None: as configured
-    max_tokens: int | None = None
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def session(self) -> Session:
-        return self.sessions.of(self.document.path)
-
-    @property
-    def place(self) -> int:
-        return place_of(self.prefix, self.suffix)
-
-    @property
-    def remembered_place(self) -> Place:
-        return Place.of(self.prefix, self.suffix)
-
-    @property
-    def eol(self) -> str:
-        return "\r\n" if "\r\n" in self.document.text[:100_000] else "\n"
 
 
 @dataclass
@@ -150,7 +116,7 @@ class Completer:
     def _known(self, task: Task, gathered: _Gathered) -> Completion | None:
         """The answer when no model is needed: the user types what was shown, or is back where it was."""
         root = self._indexing.known_root(task.document.path)
-        found = task.session.remembered.at(task.remembered_place, self._made_with(root))
+        found = task.session.remembered.at(task.place, self._made_with(root))
         if found is None:
             return None
         if root is not None:
@@ -159,8 +125,8 @@ class Completer:
         gathered.snippets = answer.snippets
         source = "cache" if left else "none"
         reason = answer.reason
-        if left and task.session.was_rejected(task.place, left):
-            left, source, reason = "", "none", DISMISSED
+        if left and task.was_rejected(left):
+            left, source, reason = "", "none", REJECTED
         return self._completion(
             task,
             gathered,
@@ -259,8 +225,8 @@ class Completer:
         cleaned = clean(
             generated.text, prefix=task.prefix, suffix=task.suffix, language=query.language, eol=task.eol
         )
-        if cleaned.text and task.session.was_rejected(task.place, cleaned.text):
-            return "", DISMISSED
+        if cleaned.text and task.was_rejected(cleaned.text):
+            return "", REJECTED
         late = generated.generation.finish is Finish.DEADLINE
         if cleaned.text:
             return cleaned.text, "cut at the deadline" if late else ""
@@ -269,17 +235,20 @@ class Completer:
         return "", ", ".join(cleaned.reasons) or "the model had nothing to add"
 
     def _decide(self, task: Task, query: Query, generated: Generated, text: str) -> Decision:
+        rejection = task.session.rejection(task.prefix, task.suffix, time.monotonic())
         evidence = Evidence(
             probabilities=generated.generation.probabilities,
             text=text,
             language=query.language,
             prefix=task.prefix,
             suffix=task.suffix,
-            rejected=task.session.rejected_at(task.place),
+            rejected=rejection.offered.text if rejection else None,
         )
         decision = self._plugins.decide(self._config().router.name, evidence)
 
         def answer(raw: str, name: str, ms: float) -> None:
+            if rejection is not None:
+                task.session.made_good(rejection)
             self._update(task, query, raw, name, ms)
 
         request = LargeRequest(query, text, self._max_tokens(task), task.cancel, answer)
@@ -301,7 +270,7 @@ class Completer:
             root = self._indexing.known_root(task.document.path)
             said = text, reason, decision.confidence, finish.value, decision.reason
             answer = Answer(*said, gathered.snippets, self._made_with(root))
-            task.session.remembered.keep(task.remembered_place, answer)
+            task.session.remembered.keep(task.place, answer)
         return self._completion(
             task,
             gathered,
@@ -319,7 +288,8 @@ class Completer:
         )
 
     def _completion(self, task: Task, gathered: _Gathered, **said: Any) -> Completion:
-        task.sessions.offer(task.request_id, Offered(task.document.path, task.place, said["text"]))
+        offered = task.offered(said["text"], said["source"])
+        task.sessions.offer(task.document.path, offered, time.monotonic())
         return Completion(
             request_id=task.request_id,
             model=self._model.name,
@@ -337,10 +307,10 @@ class Completer:
     def _update(self, task: Task, query: Query, raw: str, name: str, ms: float) -> None:
         """Offer the large model's text; where it was dismissed before, or is none, nothing is sent."""
         cleaned = clean(raw, prefix=task.prefix, suffix=task.suffix, language=query.language, eol=task.eol)
-        if not cleaned.text or task.session.was_rejected(task.place, cleaned.text):
+        if not cleaned.text or task.was_rejected(cleaned.text):
             return
         path, version = task.document.path, task.document.version
-        task.sessions.offer(task.request_id, Offered(path, task.place, cleaned.text))
+        task.sessions.offer(path, task.offered(cleaned.text, "cloud"), time.monotonic())
         task.send_update(
             Update(task.request_id, path, version, task.position, cleaned.text, "cloud", name, ms)
         )

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from mccomd import __version__
-from mccomd.completer import Completer, Task
+from mccomd.completer import Completer
 from mccomd.config import Config, ConfigFile, RepositoryConfig, load_repository
 from mccomd.guest import Guest
 from mccomd.indexing import Indexing
@@ -38,6 +38,8 @@ from mccomd.protocol import (
     StatusResult,
     WarmResult,
 )
+from mccomd.session import Sessions
+from mccomd.task import Task
 from mccomd_index import IndexOptions, Repository
 
 __all__ = ["Daemon"]
@@ -85,6 +87,10 @@ class Daemon:
 
     async def warm(self, task: Task) -> WarmResult:
         return await self._completer.warm(task)
+
+    def new_sessions(self) -> Sessions:
+        """For one client."""
+        return Sessions(lambda: self._config.current.behaviour)
 
     def touch(self, path: str) -> None:
         """A document was opened: meet its repository before the first completion asks for it."""

@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -20,13 +21,12 @@ from typing import Any
 import msgspec
 
 from mccomd import __version__, protocol
-from mccomd.completer import Task
 from mccomd.daemon import Daemon
 from mccomd.documents import Documents, split_at
 from mccomd.errors import MccomdError, ProtocolError, RequestError
 from mccomd.protocol import ErrorCode
 from mccomd.rpc import MAX_MESSAGE_BYTES, Decoder, Message, Notification, Request, Response, encode
-from mccomd.session import Sessions
+from mccomd.task import Task
 from mccomd.types import CancelToken, Document
 
 __all__ = ["Connection", "Server"]
@@ -104,7 +104,7 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._documents = Documents()
-        self._sessions = Sessions()
+        self._sessions = daemon.new_sessions()
         self._running: set[asyncio.Task[None]] = set()
         self._name = f"client-{next(self._ids)}"
         self._requests = itertools.count(1)
@@ -129,7 +129,7 @@ class Connection:
     async def close(self) -> None:
         """Answer what is under way as cancelled, then hang up."""
         self._closing = True
-        self._sessions.cancel_all()
+        self._sessions.cancel_all(time.monotonic())
         if self._running:
             await asyncio.wait(self._running, timeout=2.0)
         for task in self._running:
@@ -138,7 +138,7 @@ class Connection:
         self._writer.close()
 
     def _leave(self) -> None:
-        self._sessions.cancel_all()
+        self._sessions.cancel_all(time.monotonic())
         for task in self._running:
             task.cancel()
         self._writer.close()
@@ -237,7 +237,7 @@ class Connection:
             case protocol.DocumentOpen():
                 return self._opened(self._documents.open(params))
             case protocol.DocumentChange():
-                self._documents.change(params)
+                self._sessions.text_is(self._documents.change(params), time.monotonic())
                 return protocol.Empty()
             case protocol.DocumentClose():
                 return self._closed(params)
@@ -271,16 +271,17 @@ class Connection:
         )
 
     def _opened(self, document: Document) -> protocol.Empty:
+        self._sessions.text_is(document, time.monotonic())
         self._daemon.touch(document.path)
         return protocol.Empty()
 
     def _closed(self, params: protocol.DocumentClose) -> protocol.Empty:
         self._documents.close(params.path)
-        self._sessions.forget(params.path)
+        self._sessions.forget(params.path, time.monotonic())
         return protocol.Empty()
 
     def _feedback(self, params: protocol.Feedback) -> protocol.Empty:
-        self._sessions.feedback(params)
+        self._sessions.feedback(params, time.monotonic())
         self._daemon.count_feedback(params.kind)
         return protocol.Empty()
 
@@ -292,7 +293,8 @@ class Connection:
 
     def _complete(self, params: protocol.CompleteParams) -> Awaitable[protocol.Completion]:
         task = self._task(self._document_of(params), params.position)
-        self._sessions.of(task.document.path).supersede(task.cancel)
+        self._sessions.cursor_is(task.document, task.prefix, task.suffix, task.started)
+        task.session.supersede(task.cancel)
         return self._daemon.complete(
             replace(task, deadline_ms=params.deadline_ms, max_tokens=params.max_tokens)
         )

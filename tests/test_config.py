@@ -29,6 +29,7 @@ from mccomd.config import (
     render,
 )
 from mccomd.config.reader import MAX_REPOSITORY_FILE_KB, MAX_REPOSITORY_PROBLEMS
+from mccomd.config.schema import SECTIONS
 from mccomd.errors import ConfigError
 
 
@@ -118,7 +119,7 @@ def test_a_link_to_the_users_file_is_followed(tmp_path: Path) -> None:
         ("\n[completon]\na = 5\n", "2: table 'completon' is unknown; did you mean 'completion'?"),
         (
             "x = 1\n",
-            "1: key 'x' is unknown; known are model, completion, power, router, cloud, index, plugins, log",
+            "1: key 'x' is unknown; known are " + ", ".join(SECTIONS),
         ),
         ("model = 'x'\n", '1: model is a text ("x"), a table [model] is expected'),
         (
@@ -194,7 +195,7 @@ def test_every_problem_is_listed(tmp_path: Path) -> None:
         '2: model.threads is a text ("x"), a whole number is expected',
         "4: router.name is 1, a text is expected",
         "5: key 'router.threshhold' is unknown; did you mean 'threshold'?",
-        "6: table 'foo' is unknown; known are model, completion, power, router, cloud, index, plugins, log",
+        "6: table 'foo' is unknown; known are " + ", ".join(SECTIONS),
     )
 
 

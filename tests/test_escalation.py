@@ -120,7 +120,7 @@ def test_what_was_dismissed_here_is_not_shown_again(daemon: Daemon) -> None:
         assert first["text"]
         client.call("feedback", {"request_id": first["request_id"], "kind": "dismissed"})
         again = client.call("complete", params)
-        assert (again["text"], again["reason"]) == ("", "you dismissed this text here before")
+        assert (again["text"], again["reason"]) == ("", "you rejected this text here before")
         elsewhere = client.call(
             "complete", {**params, "text": "\n" + text, "position": {"line": 4, "column": 13}}
         )

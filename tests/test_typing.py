@@ -75,7 +75,7 @@ def test_what_was_dismissed_stays_away_when_typed_through(daemon: Daemon) -> Non
         shown = typist.ask()
         client.call("feedback", {"request_id": shown["request_id"], "kind": "dismissed"})
         answer = typist.ask()
-        assert (answer["text"], answer["reason"]) == ("", "you dismissed this text here before")
+        assert (answer["text"], answer["reason"]) == ("", "you rejected this text here before")
 
 
 def test_reading_ahead_leaves_little_to_read(daemon: Daemon) -> None:

@@ -14,6 +14,8 @@ from mccomd.config.lines import key_lines
 from mccomd.config.reader import Reader, decode, parse, read_bytes
 from mccomd.config.render import origins, render
 from mccomd.config.schema import (
+    BehaviourConfig,
+    BudgetConfig,
     CloudConfig,
     CompletionConfig,
     Config,
@@ -28,6 +30,8 @@ from mccomd.config.schema import (
 from mccomd.errors import ConfigError
 
 __all__ = [
+    "BehaviourConfig",
+    "BudgetConfig",
     "CloudConfig",
     "CompletionConfig",
     "Config",

@@ -9,6 +9,8 @@ from typing import Any
 
 __all__ = [
     "SECTIONS",
+    "BehaviourConfig",
+    "BudgetConfig",
     "CloudConfig",
     "CompletionConfig",
     "Config",
@@ -94,11 +96,75 @@ class PowerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BehaviourConfig:
+    """What typing says about an answer on the screen. A client's `feedback` always wins over it."""
+
+    infer: bool = _key(True, "whether answers are judged by what is typed; false: by feedback alone")
+    read_ms: int = _key(
+        750,
+        "shown for less it was not read: typing past it says nothing",
+        unit="milliseconds",
+        low=0,
+        high=60_000,
+    )
+    window_ms: int = _key(
+        10_000, "typed against later than this after it was shown, it says nothing", unit="milliseconds",
+        low=0, high=3_600_000,
+    )  # fmt: skip
+    replaced_ms: int = _key(
+        500, "replaced by another answer within this time it was not rejected", unit="milliseconds",
+        low=0, high=60_000,
+    )  # fmt: skip
+    typo_chars: int = _key(
+        2,
+        "so few typed against it and deleted again were a typo; 0 = none",
+        unit="characters",
+        low=0,
+        high=100,
+    )
+    accept_chars: int = _key(
+        4, "so many of it that come at once were accepted, not typed", unit="characters", low=1, high=1000
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class RouterConfig:
-    """When the large model is asked."""
+    """When the large model is asked. `mccomd tune` shows what each wish would mean."""
 
     name: str = _key("confidence", "the router; a plugin's part")
+    aim: str = _key(
+        "threshold", "which of the wishes below counts", choices=("threshold", "share", "precision", "budget")
+    )
     threshold: float = _key(0.45, "escalate below this confidence", unit="probability", low=0, high=1)
+    share: float = _key(0.3, "of the requests, at most so many", unit="fraction", low=0, high=1)
+    precision: float = _key(
+        0.6, "of the answers that stay local, so many exactly right", unit="fraction", low=0, high=1
+    )
+    unsure: str = _key(
+        "hold",
+        "an unsure local answer is held back until the large model has answered or hold_ms are over, "
+        "shown at once, or dropped after three tokens",
+        choices=("hold", "show", "drop"),
+    )
+    hold_ms: int = _key(
+        1000, "how long an unsure local answer is held back", unit="milliseconds", low=0, high=60_000
+    )
+    stream_ms: int = _key(
+        150, "between two parts of the large model's text; 0 = only all of it", unit="milliseconds",
+        low=0, high=60_000,
+    )  # fmt: skip
+    round_two: bool = _key(True, "whether a rejected answer is searched for in the repository")
+    shadow: str = _key("", 'a second router that is only asked what it would do; "" = none')
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetConfig:
+    """What the large model may cost in a calendar month. When it is spent, answers are local only."""
+
+    tokens: int = _key(0, "prompt and answer together; 0 = no limit", unit="tokens", low=0, high=10**12)
+    money: float = _key(
+        0.0, "by the two prices below; 0 = no limit", unit="of your currency", low=0, high=10**9
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +208,9 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     completion: CompletionConfig = field(default_factory=CompletionConfig)
     power: PowerConfig = field(default_factory=PowerConfig)
+    behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
     router: RouterConfig = field(default_factory=RouterConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     cloud: CloudConfig = field(default_factory=CloudConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     plugins: PluginsConfig = field(default_factory=PluginsConfig)
@@ -166,7 +234,9 @@ SECTIONS: dict[str, type] = {
     "model": ModelConfig,
     "completion": CompletionConfig,
     "power": PowerConfig,
+    "behaviour": BehaviourConfig,
     "router": RouterConfig,
+    "budget": BudgetConfig,
     "cloud": CloudConfig,
     "index": IndexConfig,
     "plugins": PluginsConfig,

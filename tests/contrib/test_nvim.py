@@ -157,7 +157,7 @@ def test_word_line_dismiss_with_the_real_daemon(nvim: Neovim, daemon: Any, repos
     nvim.wait_ghost(None)
     poll(lambda: counted(daemon)["dismissed"] > before["dismissed"], "counted")
     nvim.keys("<Esc>A")  # the same text at the same place: the daemon never offers it again
-    poll(lambda: "you dismissed this text here before" in nvim.status(), "the reason is shown")
+    poll(lambda: "you rejected this text here before" in nvim.status(), "the reason is shown")
     assert nvim.ghost() is None
 
 
