@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from mccomd import __version__
+from mccomd.cloud.access import close_cloud, cloud_state, open_cloud
 from mccomd.completer import Completer
 from mccomd.config import Config, ConfigFile, RepositoryConfig, load_repository
 from mccomd.guest import Guest
@@ -25,6 +26,7 @@ from mccomd.model import Model
 from mccomd.paths import Paths
 from mccomd.plugins import PluginOptions, Plugins
 from mccomd.protocol import (
+    CloudStatus,
     Completion,
     CompletionStats,
     FeedbackKind,
@@ -74,6 +76,7 @@ class Daemon:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._completer.close()
         await self._indexing.close()
+        await close_cloud(self._cloud)
         self._plugins.close()
         self._model.close()
 
@@ -126,12 +129,20 @@ class Daemon:
             power=PowerStatus(manners.mode, manners.reason),
             repositories=await self._indexing.status(),
             plugins=self._plugins.status(),
+            cloud=self._cloud_status(),
             clients=clients,
             completions=self._tally.stats(),
             rss_mb=psutil.Process().memory_info().rss / 1e6,
         )
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _cloud_status(self) -> CloudStatus:
+        cloud = self._config.current.cloud
+        state, reason = cloud_state(self._cloud)
+        if self._cloud.backend and self._plugins.backend(cloud.backend) is None:
+            state, reason = "failed", f"backend {cloud.backend!r} is not at work: see `mccomd plugins`"
+        return CloudStatus(cloud.backend, cloud.url, cloud.model, state, reason)
 
     async def _meet(self, path: str) -> None:
         location = await self._indexing.locate(path)
@@ -150,9 +161,13 @@ class Daemon:
         task.add_done_callback(self._background.discard)
 
     def _assemble(self, config: Config) -> None:
-        self._plugins = Plugins(_plugin_options(config), self._indexing.search)
+        self._load_plugins(config)
         self._model = Model(config.model, self._paths.data_dir)
         self._connect()
+
+    def _load_plugins(self, config: Config) -> None:
+        self._cloud = open_cloud(config.cloud, self._paths.cache_dir)
+        self._plugins = Plugins(_plugin_options(config), self._indexing.search, self._cloud)
 
     def _connect(self) -> None:
         self._completer = Completer(
@@ -176,9 +191,10 @@ class Daemon:
             self._model.close()
             self._model = Model(now.model, self._paths.data_dir)
             self._model.start()
-        if _plugin_options(now) != _plugin_options(before):
+        if _plugin_options(now) != _plugin_options(before) or now.cloud != before.cloud:
             self._plugins.close()
-            self._plugins = Plugins(_plugin_options(now), self._indexing.search)
+            self._keep(close_cloud(self._cloud))
+            self._load_plugins(now)
         self._connect()
 
 

@@ -9,6 +9,7 @@ MccomdError                    one line for the user: what is wrong, what to do 
 |-- RequestError               a well-formed request that cannot be met; carries a wire code
 |-- DaemonUnavailableError     no daemon answers on the socket
 |-- AlreadyRunningError        another daemon holds this user's socket
+|-- CloudError                 the large model's endpoint fails or refuses; the local answer stands
 `-- PluginError                a plugin cannot be loaded or broke its contract
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 __all__ = [
     "AlreadyRunningError",
     "ArtifactError",
+    "CloudError",
     "ConfigError",
     "DaemonUnavailableError",
     "EngineError",
@@ -83,3 +85,14 @@ class AlreadyRunningError(MccomdError):
 
 class PluginError(MccomdError):
     """A plugin cannot be loaded or broke its contract."""
+
+
+class CloudError(MccomdError):
+    """The large model's endpoint does not answer, refuses, or answers nonsense.
+
+    status: the HTTP status; 0 where there was none.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status

@@ -6,13 +6,16 @@ Nothing here delays or changes the local answer; whatever a backend does, the wo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mccomd.config import Config
-from mccomd.hooks import CloudRequest, Decision
+from mccomd.errors import CloudError
+from mccomd.hooks import Backend, CloudReport, CloudRequest, Decision
 from mccomd.plugins import Plugins
 from mccomd.types import CancelToken, Query, Snippet
 
@@ -20,8 +23,10 @@ __all__ = ["Escalations", "LargeRequest"]
 
 log = logging.getLogger(__name__)
 
+SUPERSEDED = "superseded: the user typed on, or the client left"
 
-def _ignore(text: str) -> None:
+
+def _ignore(told: object) -> None:
     """For who does not want to know."""
 
 
@@ -30,14 +35,18 @@ class LargeRequest:
     """What is asked of the large model, and who takes the answer."""
 
     query: Query
-    draft: str
+    draft: str  # the local answer; may be ""
     max_tokens: int
     cancel: CancelToken
-    answer: Callable[[str, str, float], None]  # (text, backend's name, milliseconds)
+    answer: Callable[[str, str, float], None]  # (text, the model's name, milliseconds); text is never ""
     request_id: str = ""
     snippets: tuple[Snippet, ...] = ()  # of the repository, best first
     partial: Callable[[str], None] = _ignore  # all of the text so far, while it comes
     failed: Callable[[str], None] = _ignore  # why no answer will come; never beside `answer`
+    typed: str = ""  # since the draft was offered; the query's prefix ends with it
+    rejected: bool = False  # the user would not have the draft
+    alternatives: tuple[str, ...] = ()  # other local answers
+    report: Callable[[CloudReport], None] = _ignore  # once, whatever became of it, cancelled ones too
 
 
 class Escalations:
@@ -51,15 +60,20 @@ class Escalations:
     def carry_out(self, decision: Decision, request: LargeRequest) -> Decision:
         """Begin what was decided; the decision with the reason why nothing was begun, if so."""
         name = self._config().cloud.backend
+        backend = self._plugins.backend(name) if name else None
         if not decision.escalate:
+            if backend is not None:
+                self._begin(self._warm(backend))
             return decision
         if not name:
             return replace(decision, reason=f"{decision.reason}; no large model is configured")
-        if self._plugins.backend(name) is None:
+        if backend is None:
             return replace(decision, reason=f"{decision.reason}; backend {name!r} is not at work")
-        task = asyncio.create_task(self._ask(name, request))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        if request.cancel.cancelled:
+            return replace(decision, reason=f"{decision.reason}; {SUPERSEDED}")
+        task = self._begin(self._ask(name, backend, request))
+        loop = asyncio.get_running_loop()
+        request.cancel.on_cancel(lambda: _cancel_soon(loop, task))
         return decision
 
     async def close(self) -> None:
@@ -67,29 +81,54 @@ class Escalations:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _ask(self, name: str, request: LargeRequest) -> None:
-        started = time.monotonic()
-        deadline_s = self._config().cloud.deadline_ms / 1000
-        try:
-            async with asyncio.timeout(deadline_s):
-                text = await self._collect(name, request, started + deadline_s)
-        except TimeoutError:
-            log.info("backend %s gave no answer within %.0f ms", name, deadline_s * 1000)
-            request.failed(f"{name} gave no answer within {deadline_s * 1000:.0f} ms")
-        except Exception as error:  # noqa: BLE001 - a plugin's failure is a state
-            self._plugins.fail_backend(name, error)
-            request.failed(f"{name} failed: {type(error).__name__}")
-        else:
-            if not request.cancel.cancelled:
-                request.answer(text, name, (time.monotonic() - started) * 1000)
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
 
-    async def _collect(self, name: str, request: LargeRequest, deadline: float) -> str:
-        """All pieces of the answer; what there is when the request is superseded."""
-        query = request.query
-        backend = self._plugins.backend(name)
-        if backend is None:
-            return ""
-        wire = CloudRequest(
+    async def _warm(self, backend: Backend) -> None:
+        """While the user types with a sure local model: the connection is there when it will be needed."""
+        warm = getattr(backend, "warm", None)
+        if warm is None or not self._config().cloud.keep_warm:
+            return
+        try:
+            await warm()
+        except Exception as error:  # noqa: BLE001 - only time would have been saved
+            log.info("backend %s: no connection ahead of need: %s", backend.name, error)
+
+    async def _ask(self, name: str, backend: Backend, request: LargeRequest) -> None:
+        started = time.monotonic()
+        wire = self._wire(name, request, started)
+        report = wire.report
+        try:
+            async with asyncio.timeout_at(wire.deadline):
+                text = await self._collect(backend, wire, request, started)
+            if not text:
+                report.error = report.dropped or "the large model had nothing to add"
+            elif not request.cancel.cancelled:
+                request.answer(text, report.model or name, (time.monotonic() - started) * 1000)
+        except TimeoutError:
+            report.error = f"no whole answer within {(time.monotonic() - started) * 1000:.0f} ms"
+        except CloudError as error:
+            report.error = str(error)
+        except asyncio.CancelledError:
+            report.error = SUPERSEDED
+            raise
+        except Exception as error:  # noqa: BLE001 - a plugin's failure is a state
+            report.error = f"{type(error).__name__}: {error}"[:300]
+            self._plugins.fail_backend(name, error)
+        finally:
+            report.ms = (time.monotonic() - started) * 1000
+            if report.error and report.error != SUPERSEDED:
+                log.info("backend %s: no answer: %s", name, report.error)
+                request.failed(f"{name}: {report.error}")
+            request.report(report)
+
+    def _wire(self, name: str, request: LargeRequest, started: float) -> CloudRequest:
+        """The request as it may leave."""
+        query, cloud = request.query, self._config().cloud
+        return CloudRequest(
             prefix=query.prefix,
             suffix=query.suffix,
             language=query.language,
@@ -97,12 +136,37 @@ class Escalations:
             snippets=request.snippets,
             draft=request.draft,
             max_tokens=request.max_tokens,
-            deadline=deadline,
+            deadline=started + cloud.deadline_ms / 1000,
+            typed=request.typed,
+            rejected=request.rejected,
+            alternatives=request.alternatives,
+            request_id=request.request_id,
+            report=CloudReport(backend=name, model=cloud.model),
         )
-        pieces: list[str] = []
-        async for piece in backend.stream(wire):
-            pieces.append(piece)
-            if request.cancel.cancelled:
-                break
-            request.partial("".join(pieces))
-        return "".join(pieces)
+
+    async def _collect(
+        self, backend: Backend, wire: CloudRequest, request: LargeRequest, started: float
+    ) -> str:
+        """The whole answer; each piece is handed on as it comes."""
+        text = ""
+        stream = backend.stream(wire)
+        try:
+            async for piece in stream:
+                if not piece:
+                    continue
+                ms = (time.monotonic() - started) * 1000
+                if wire.report.first_ms is None:
+                    wire.report.first_ms = ms
+                text += piece
+                if not request.cancel.cancelled:
+                    request.partial(text)
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()  # now, and not when it is collected: that is what closes the connection
+        return text
+
+
+def _cancel_soon(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    """From whichever thread the token is cancelled in."""
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and the task with it
+        loop.call_soon_threadsafe(task.cancel)

@@ -12,17 +12,21 @@ from typing import Any, Protocol, runtime_checkable
 
 import pluggy
 
+from mccomd.outgoing import CloudReport, CloudRequest, Endpoint, Transport
 from mccomd.types import Query, Snippet
 
 __all__ = [
     "Backend",
+    "CloudReport",
     "CloudRequest",
     "Decision",
+    "Endpoint",
     "Evidence",
     "PluginContext",
     "Retriever",
     "Router",
     "Search",
+    "Transport",
     "hookimpl",
     "hookspec",
 ]
@@ -47,6 +51,9 @@ class PluginContext:
 
     options: Mapping[str, Any]  # the table [plugins.options.NAME] of the user's config
     search: Search
+    transport: Transport | None = None  # None: no large model is configured, or mccomd is offline
+    endpoint: Endpoint | None = None  # what the user's [cloud] says, where its backend is this plugin's
+    cache_dir: str = ""  # a folder for what may be forgotten at any time; "" = none
 
 
 @runtime_checkable
@@ -98,23 +105,14 @@ class Router(Protocol):
     def decide(self, evidence: Evidence) -> Decision: ...
 
 
-@dataclass(frozen=True, slots=True)
-class CloudRequest:
-    """What a backend is asked to complete."""
-
-    prefix: str
-    suffix: str
-    language: str
-    path: str  # relative to the repository
-    snippets: tuple[Snippet, ...]
-    draft: str  # the local answer, as a speculative draft; may be ""
-    max_tokens: int
-    deadline: float  # time.monotonic() seconds
-
-
 @runtime_checkable
 class Backend(Protocol):
-    """A large model. Yields the answer in pieces; leaving the iterator cancels the request."""
+    """A large model. Yields the answer in pieces; leaving the iterator cancels the request.
+
+    Sends through `context.transport`, so that it is in the egress ledger, and writes what it knows into
+    `request.report`. Raises CloudError where the endpoint fails: that is no failure of the plugin. May have
+    `status() -> Mapping` for `mccomd cloud status`, and `async probe() -> Mapping` for `mccomd cloud probe`.
+    """
 
     name: str
 

@@ -20,13 +20,14 @@ import pluggy
 from mccomd import hooks
 from mccomd.hooks import Backend, Decision, Evidence, PluginContext, Retriever, Router, Search
 from mccomd.lane import Lane
+from mccomd.outgoing import CloudAccess
 from mccomd.protocol import PluginStatus
 from mccomd.types import Query, Snippet
 
 __all__ = ["BUILT_IN", "GROUP", "PluginOptions", "Plugins"]
 
 GROUP = "mccomd.plugins"
-BUILT_IN = ("bm25", "confidence")
+BUILT_IN = ("bm25", "confidence", "completions", "mistral", "llamacpp", "ollama", "chat")
 MAX_OVERRUNS = 5
 """A retriever late this many times in a row is switched off: it costs every completion its share of time."""
 
@@ -77,8 +78,9 @@ class _RetrieverSlot:
 class Plugins:
     """All plugins of this environment, loaded once."""
 
-    def __init__(self, options: PluginOptions, search: Search) -> None:
-        self._plugins = [_load_one(entry, options, search) for entry in _entry_points()]
+    def __init__(self, options: PluginOptions, search: Search, cloud: CloudAccess | None = None) -> None:
+        cloud = cloud or CloudAccess()
+        self._plugins = [_load_one(entry, options, search, cloud) for entry in _entry_points()]
         self._plugins += [
             _Plugin(name, "", "failed", "in plugins.enabled of the config, but no such plugin is installed")
             for name in options.enabled
@@ -197,14 +199,23 @@ def _entry_points() -> list[importlib.metadata.EntryPoint]:
     return sorted(found.values(), key=lambda e: (e.name not in BUILT_IN, e.name))
 
 
-def _load_one(entry: importlib.metadata.EntryPoint, options: PluginOptions, search: Search) -> _Plugin:
+def _load_one(
+    entry: importlib.metadata.EntryPoint, options: PluginOptions, search: Search, cloud: CloudAccess
+) -> _Plugin:
     plugin = _Plugin(entry.name, entry.dist.version if entry.dist else "")
     plugin.reason = options.why_off(entry.name)
     if plugin.reason:
         plugin.state = "off"
         return plugin
     try:
-        context = PluginContext(dict(options.options.get(entry.name, {})), search)
+        chosen = cloud.backend == entry.name or entry.name not in BUILT_IN
+        context = PluginContext(
+            dict(options.options.get(entry.name, {})),
+            search,
+            cloud.transport if chosen else None,
+            cloud.endpoint if chosen else None,
+            cloud.cache_dir,
+        )
         plugin.parts = _parts_of(entry.load(), context)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):

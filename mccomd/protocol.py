@@ -20,6 +20,7 @@ __all__ = [
     "NOTIFY_PROGRESS",
     "NOTIFY_UPDATE",
     "PROTOCOL_VERSION",
+    "CloudStatus",
     "CompleteParams",
     "Completion",
     "CompletionStats",
@@ -307,6 +308,16 @@ class PluginStatus(msgspec.Struct, frozen=True):
     reason: str
 
 
+class CloudStatus(msgspec.Struct, frozen=True):
+    """The large model's endpoint."""
+
+    backend: str  # "" when none is configured
+    endpoint: str
+    model: str
+    state: str  # none, ready, cooling, looking, off, failed
+    reason: str
+
+
 class CompletionStats(msgspec.Struct, frozen=True):
     requests: int
     answered: int  # with a text
@@ -333,6 +344,7 @@ class StatusResult(msgspec.Struct, frozen=True):
     power: PowerStatus
     repositories: list[RepositoryStatus]
     plugins: list[PluginStatus]
+    cloud: CloudStatus
     clients: int
     completions: CompletionStats
     rss_mb: float

@@ -6,6 +6,7 @@ Knows nothing of the wire (protocol.py), of asyncio, and of any heavy library.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 __all__ = ["CancelToken", "Document", "Finish", "Query", "Snippet"]
@@ -14,13 +15,24 @@ __all__ = ["CancelToken", "Document", "Finish", "Query", "Snippet"]
 class CancelToken:
     """One flag: set by whoever no longer wants the answer, read between model passes."""
 
-    __slots__ = ("_cancelled",)
+    __slots__ = ("_callbacks", "_cancelled")
 
     def __init__(self) -> None:
         self._cancelled = False
+        self._callbacks: list[Callable[[], None]] = []
 
     def cancel(self) -> None:
         self._cancelled = True
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Have it called once: when the token is cancelled, in that thread; now, where it is already."""
+        if self._cancelled:
+            callback()
+        else:
+            self._callbacks.append(callback)
 
     @property
     def cancelled(self) -> bool:

@@ -377,6 +377,10 @@ def test_repository_may_set_little(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("[cloud]\nbackend = 'evil'\n", ("2: a repository may not set 'cloud.backend'",)),
+        (
+            "[cloud]\nurl = 'https://evil.example'\nkey = 'env:K'\n",
+            ("2: a repository may not set 'cloud.url'", "3: a repository may not set 'cloud.key'"),
+        ),
         ("cloud.backend = 'evil'\n", ("1: a repository may not set 'cloud.backend'",)),
         (
             "[plugins]\nenabled = ['evil']\n[plugins.options.bm25]\na = 1\n",
@@ -437,3 +441,34 @@ def test_repository_file_that_is_none(tmp_path: Path, kind: str) -> None:
     found = load_repository(path)
     assert len(found.problems) == 1
     assert replace(found, problems=()) == RepositoryConfig()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('url = "api.example.com/v1"', "https://HOST/PATH is expected"),
+        ('url = "ftp://api.example.com"', "https://HOST/PATH is expected"),
+        ('url = "https://"', "https://HOST/PATH is expected"),
+        ('url = "https://h:99999/"', "cloud.url is no address"),
+        ('url = "http://api.example.com/v1"', "unencrypted to api.example.com: https is expected"),
+        ('url = "https://me:pw@example.com/v1"', "may hold no user, query or key"),
+        ('url = "https://example.com/v1?key=abc"', "may hold no user, query or key"),
+        ('key = "sk-abc"', "cloud.key is not the place of a key"),
+        ('key = "env:"', "cloud.key is not the place of a key"),
+        ('strategy = "guess"', "one of auto, plain, native, prime, verify"),
+    ],
+)
+def test_a_wrong_endpoint(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        load(write(tmp_path, f"[cloud]\n{line}\n"))
+    assert ":2: " in str(caught.value)
+    assert "sk-abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://api.example.com/v1", "http://localhost:8080", "http://127.0.0.1:1", "http://10.1.2.3:8000/v1",
+     "http://[::1]:8080", "http://gpu-box:8000", "http://gpu.lan/v1"],
+)  # fmt: skip
+def test_an_endpoint(tmp_path: Path, url: str) -> None:
+    assert load(write(tmp_path, f'[cloud]\nurl = "{url}"\nkey = "env:K"\n')).cloud.url == url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import stat
@@ -11,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from mccomd.config.lines import DEEP_KEY, MAX_KEY_PARTS, KeyPath, shown
 from mccomd.config.schema import SECTIONS, Config, IndexConfig, RepositoryConfig, Rule
@@ -272,9 +274,45 @@ def _languages_problem(value: list[str]) -> str:
     return ""
 
 
+def _url_problem(value: str) -> str:
+    """An address that sends source text over the net must be encrypted, and holds no key."""
+    if not value:
+        return ""
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return "cloud.url is no address: https://HOST/PATH is expected"
+    if parts.scheme not in ("http", "https") or not host or any(c.isspace() for c in value):
+        return f"cloud.url is {_described(value)}, https://HOST/PATH is expected"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "cloud.url may hold no user, query or key: name the place of the key in cloud.key"
+    if parts.scheme == "http" and not _is_near(host):
+        return f"cloud.url would send your code unencrypted to {shown(host, 60)}: https is expected"
+    return ""
+
+
+def _is_near(host: str) -> bool:
+    """This machine, or one of a private network."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".lan", ".internal", ".home.arpa", ".localhost"))
+    return address.is_private or address.is_loopback or address.is_link_local
+
+
+def _key_problem(value: str) -> str:
+    kind, _, name = value.partition(":")
+    if not value or (kind in ("env", "file", "keyring") and name):
+        return ""  # never quoted: it may be a key
+    return "cloud.key is not the place of a key: env:NAME, file:PATH or keyring:SERVICE/USER is expected"
+
+
 _FURTHER: dict[KeyPath, Callable[[Any], str]] = {
     ("model", "folder"): _folder_problem,
     ("index", "languages"): _languages_problem,
+    ("cloud", "url"): _url_problem,
+    ("cloud", "key"): _key_problem,
 }
 
 

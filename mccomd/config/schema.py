@@ -171,8 +171,31 @@ class BudgetConfig:
 class CloudConfig:
     """The large model. Off until a backend is named."""
 
-    backend: str = _key("", 'a plugin\'s backend; "" = off, nothing ever leaves this machine')
+    backend: str = _key(
+        "",
+        'completions, mistral, llamacpp, ollama, chat, or a plugin\'s; "" = off, nothing leaves this machine',
+    )
+    url: str = _key("", "where the endpoint is, such as https://api.example.com/v1 or http://localhost:8080")
+    model: str = _key("", "the model's name at the endpoint")
+    dialect: str = _key("", 'how the endpoint speaks, see plugins/README.md; "" = the backend\'s usual one')
+    key: str = _key("", "where its key is: env:NAME, file:PATH (mode 0600) or keyring:SERVICE/USER")
+    fim_template: str = _key("", 'how the model is told to fill in; "" = by its name')
     deadline_ms: int = _key(5000, "later answers are dropped", unit="milliseconds", low=100, high=120_000)
+    stall_ms: int = _key(
+        2500,
+        "between two pieces of an answer, then it is given up",
+        unit="milliseconds",
+        low=100,
+        high=120_000,
+    )
+    strategy: str = _key(
+        "auto",
+        "what becomes of the local draft; auto = what pays",
+        choices=("auto", "plain", "native", "prime", "verify"),
+    )
+    keep_warm: bool = _key(True, "whether a connection is kept open while you type; sends no text of yours")
+    input_price: float = _key(0.0, "of a million tokens sent", unit="your currency", low=0, high=100_000)
+    output_price: float = _key(0.0, "of a million tokens received", unit="your currency", low=0, high=100_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,357 @@
+"""The only way out of this machine: HTTP/1.1, recorded, bounded, cancelled by leaving.
+
+The only importer of httpx. HTTP/2 stays off: httpx never resets a stream, so that a server would generate on
+after the user has typed on. There are no sleeping retries: a completion is worth nothing after two seconds.
+Knows no dialect and no FIM; what is sent was masked before (escalation.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from mccomd import __version__
+from mccomd.cloud.breaker import Breaker, retry_after_s
+from mccomd.cloud.keys import find_key
+from mccomd.cloud.sse import error_in
+from mccomd.errors import CloudError
+from mccomd.outgoing import Call, CloudReport, Parser
+
+__all__ = [
+    "CONNECT_S",
+    "KEEP_S",
+    "MAX_RESPONSE_BYTES",
+    "HttpTransport",
+    "Sent",
+    "client_options",
+    "origin_of",
+]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MAX_RESPONSE_BYTES = 8_388_608
+MAX_ERROR_BYTES = 65_536
+CONNECT_S = 2.0
+KEEP_S = 60.0
+"""How long an idle connection is kept. Servers close earlier (llama.cpp after 5 s): hence the one retry."""
+STALL_S = 2.5
+_DIED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One request as it left, for the ledger."""
+
+    time: float  # seconds since 1970
+    endpoint: str  # method, scheme, host and path; never a key or a query
+    bytes: int  # of head and body
+    sha256: str  # of the body
+    masked: tuple[str, ...]
+    request_id: str
+
+
+def client_options() -> dict[str, Any]:
+    """Of the one httpx client. Proxies and certificate authorities come from the environment."""
+    return {
+        "http1": True,
+        "http2": False,  # see above; a test holds this
+        "follow_redirects": False,
+        "trust_env": True,
+        "timeout": httpx.Timeout(connect=CONNECT_S, read=None, write=CONNECT_S, pool=0.5),
+        "limits": httpx.Limits(max_connections=8, max_keepalive_connections=2, keepalive_expiry=KEEP_S),
+        "headers": {"user-agent": f"mccomd/{__version__}", "accept-encoding": "identity"},
+        "mounts": {f"all://{host}": None for host in _LOOPBACK},  # no proxy to this machine itself
+    }
+
+
+class HttpTransport:
+    """One client for all requests, one breaker for each scheme, host and port."""
+
+    def __init__(
+        self,
+        url: str,
+        key_place: str = "",
+        record: Callable[[Sent], None] = lambda sent: None,
+        stall_s: float = STALL_S,
+    ) -> None:
+        """url: where the key may go. record: called before anything leaves; what raises there stops it."""
+        self._origin = origin_of(url)
+        self._key_place = key_place
+        self._key: str | None = None
+        self._record = record
+        self._stall_s = stall_s
+        self._breakers: dict[str, Breaker] = {}
+        self._client: httpx.AsyncClient | None = None
+        self._making: asyncio.Lock = asyncio.Lock()
+        self._used = -KEEP_S
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    def state(self) -> tuple[str, str]:
+        """The configured endpoint's state and its reason: ready, cooling, looking, off."""
+        breaker, now = self._breaker(self._origin), time.monotonic()
+        return breaker.state(now), breaker.refusal(now)
+
+    async def warm(self, url: str) -> None:
+        """Open a connection ahead of need, at most one within KEEP_S; failures are the next request's."""
+        if time.monotonic() - self._used < KEEP_S - 5 or self.state()[1]:
+            return
+        self._used = time.monotonic()
+        with contextlib.suppress(CloudError):
+            async with self.send(Call(url, time.monotonic() + CONNECT_S, trial=True)) as response:
+                await response.text()
+
+    @contextlib.asynccontextmanager
+    async def send(self, call: Call) -> AsyncIterator[HttpResponse]:
+        """See outgoing.Transport."""
+        breaker = self._breaker(origin_of(call.url))
+        if why := breaker.refusal(time.monotonic()):
+            raise CloudError(why)
+        breaker.begin()
+        try:
+            response = await self._open(call, breaker)
+        except CloudError as error:
+            self._judge(breaker, error, trial=call.trial)
+            raise
+        except BaseException:
+            breaker.left()
+            raise
+        try:
+            yield response
+        except CloudError as error:
+            self._judge(breaker, error, trial=call.trial)
+            raise
+        except BaseException:
+            breaker.left()
+            raise
+        else:
+            breaker.succeeded() if response.spoke else breaker.left()
+        finally:
+            await response.aclose()
+            self._used = time.monotonic()
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _breaker(self, origin: str) -> Breaker:
+        return self._breakers.setdefault(origin, Breaker())
+
+    def _judge(self, breaker: Breaker, error: CloudError, *, trial: bool) -> None:
+        now = time.monotonic()
+        if isinstance(error, _Refused):
+            breaker.cool_down(now, error.cool_s, str(error))
+        elif error.status in (401, 403) or (error.status in (301, 302, 307, 308, 404, 405) and not trial):
+            breaker.disable(str(error))
+            log.warning("the large model is off: %s", error)
+        elif 400 <= error.status < 500:
+            breaker.left()
+        else:
+            breaker.failed(now, str(error))
+
+    async def _open(self, call: Call, breaker: Breaker) -> HttpResponse:
+        """The answer's head, with a good status."""
+        client = await self._ready_client()
+        try:
+            key = await self._find_key(call)
+        except CloudError as error:
+            breaker.disable(str(error))
+            raise
+        request = self._request(client, call, key)
+        for again in (True, False):
+            self._keep_record(request, call)
+            try:
+                async with asyncio.timeout_at(call.deadline):
+                    answer = await client.send(request, stream=True)
+                break
+            except TimeoutError as error:
+                raise CloudError("no answer within the deadline") from error
+            except _DIED as error:
+                if not again or not _before_any_byte(error):
+                    raise CloudError(f"the connection broke: {_words(error)}") from error
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+                raise CloudError(f"no connection: {_words(error)}") from error
+        response = HttpResponse(answer, call, self._stall_s if call.stall_s is None else call.stall_s)
+        if not 200 <= answer.status_code < 300:
+            await self._refuse(response)
+        return response
+
+    async def _refuse(self, response: HttpResponse) -> None:
+        status = response.status
+        try:
+            said = _said(await response.text(MAX_ERROR_BYTES))
+        except CloudError as error:
+            said = str(error)
+        finally:
+            await response.aclose()
+        words = f"the endpoint answers {status}{f': {said}' if said else ''}"
+        if status in (429, 503):
+            seconds = retry_after_s(response.headers, time.time())
+            raise _Refused(words, status, seconds)
+        raise CloudError(words, status)
+
+    async def _ready_client(self) -> httpx.AsyncClient:
+        async with self._making:
+            if self._client is None:  # reading certificates takes 20-50 ms: not on the event loop
+                self._client = await asyncio.to_thread(lambda: httpx.AsyncClient(**client_options()))
+        return self._client
+
+    async def _find_key(self, call: Call) -> str:
+        """The configured key, for the configured endpoint alone."""
+        if origin_of(call.url) != self._origin:
+            return ""
+        if self._key is None:
+            self._key = await asyncio.to_thread(find_key, self._key_place, os.environ)
+        return self._key
+
+    def _request(self, client: httpx.AsyncClient, call: Call, key: str) -> httpx.Request:
+        headers = {}
+        if key:
+            headers = {"authorization": f"Bearer {key}"} if call.auth == "bearer" else {"api-key": key}
+        if call.body is None:
+            return client.build_request("GET", call.url, headers=headers)
+        body = json.dumps(call.body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        headers["content-type"] = "application/json"
+        return client.build_request("POST", call.url, content=body, headers=headers)
+
+    def _keep_record(self, request: httpx.Request, call: Call) -> None:
+        body = request.content
+        head = len(request.method) + len(request.url.raw_path) + len(b"  HTTP/1.1\r\n\r\n")
+        size = head + sum(len(name) + len(value) + 4 for name, value in request.headers.raw) + len(body)
+        place = f"{request.method} {origin_of(call.url)}{urlsplit(call.url).path}"
+        digest = hashlib.sha256(body).hexdigest()
+        try:
+            self._record(Sent(time.time(), place, size, digest, call.report.masked, call.request_id))
+        except OSError as error:
+            raise CloudError(f"nothing was sent: the egress ledger cannot be written: {error}") from error
+        call.report.requests += 1
+        call.report.bytes_sent += size
+        call.report.endpoint = origin_of(call.url)
+
+
+class HttpResponse:
+    """An answer being read. Every byte counts against the cap, every wait against the deadline."""
+
+    def __init__(self, answer: httpx.Response, call: Call, stall_s: float) -> None:
+        self._answer = answer
+        self._deadline = call.deadline
+        self._report: CloudReport = call.report
+        self._stall_s = stall_s
+        self.spoke = False  # payload has come
+
+    @property
+    def status(self) -> int:
+        return self._answer.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {name.lower(): value for name, value in self._answer.headers.items()}
+
+    async def events(self, parser: Parser[T]) -> AsyncIterator[T]:
+        """What the parser finds, as it comes. A comment is no payload: it does not put off giving up."""
+        last: float | None = None
+        pieces = self._pieces(MAX_RESPONSE_BYTES)
+        async with contextlib.aclosing(pieces):
+            while True:
+                stalled = None if last is None else last + self._stall_s
+                until = self._deadline if stalled is None else min(self._deadline, stalled)
+                try:
+                    async with asyncio.timeout_at(until):
+                        found = parser.feed(await anext(pieces))
+                except StopAsyncIteration:
+                    break
+                except TimeoutError as error:
+                    late = until == self._deadline
+                    raise CloudError(
+                        "no whole answer within the deadline" if late else "the answer stalled"
+                    ) from error
+                if found:
+                    last, self.spoke = time.monotonic(), True
+                for event in found:
+                    yield event
+            for event in parser.end():
+                self.spoke = True
+                yield event
+
+    async def json(self) -> Any:
+        """Raises CloudError: no JSON, or more than MAX_RESPONSE_BYTES."""
+        text = await self.text()
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise CloudError("the endpoint sent what is no JSON") from error
+        if said := error_in(found):
+            raise CloudError(f"the endpoint reports: {said}")
+        return found
+
+    async def text(self, limit: int = MAX_RESPONSE_BYTES) -> str:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                body = b"".join([piece async for piece in self._pieces(limit)])
+        except TimeoutError as error:
+            raise CloudError("no whole answer within the deadline") from error
+        self.spoke = True
+        return body.decode("utf-8", "replace")
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()
+
+    async def _pieces(self, limit: int) -> AsyncGenerator[bytes, None]:
+        read = 0
+        try:
+            async for piece in self._answer.aiter_raw():
+                read += len(piece)
+                self._report.bytes_received += len(piece)
+                if read > limit:
+                    raise CloudError(f"the answer has more than {limit} bytes")
+                yield piece
+        except httpx.HTTPError as error:
+            raise CloudError(f"the answer broke off: {_words(error)}") from error
+
+
+class _Refused(CloudError):
+    """429 or 503. cool_s: how long to stay away; None where the endpoint does not say."""
+
+    def __init__(self, message: str, status: int, cool_s: float | None) -> None:
+        super().__init__(message, status)
+        self.cool_s = cool_s
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port, without a user or a key in it."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError as error:
+        raise CloudError(f"no address of an endpoint: {error}") from error
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def _before_any_byte(error: Exception) -> bool:
+    """Whether the connection died without a word, as an idle one does that the server has closed."""
+    return not isinstance(error, httpx.RemoteProtocolError) or "without sending" in str(error)
+
+
+def _said(text: str) -> str:
+    try:
+        return error_in(json.loads(text))
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
