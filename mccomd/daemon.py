@@ -12,14 +12,15 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from mccomd import __version__
 from mccomd.cloud.access import close_cloud, cloud_state, open_cloud
 from mccomd.completer import Completer
-from mccomd.config import Config, ConfigFile, RepositoryConfig, load_repository
+from mccomd.config import Config, ConfigFile, RepositoryConfig, load_repository, why_offline, why_silent
+from mccomd.egress import Egress, Ledger
 from mccomd.guest import Guest
 from mccomd.indexing import Indexing
 from mccomd.model import Model
@@ -44,6 +45,9 @@ from mccomd.session import Sessions
 from mccomd.task import Task
 from mccomd_index import IndexOptions, Repository
 
+if TYPE_CHECKING:
+    from mccomd.cloud.transport import Sent
+
 __all__ = ["Daemon"]
 
 log = logging.getLogger(__name__)
@@ -63,6 +67,7 @@ class Daemon:
         self._indexing = Indexing(paths.index_dir, self._index_options, lambda: config.current.index.enabled)
         self._guest = Guest()
         self._background: set[asyncio.Task[None]] = set()
+        self._egress = Egress(Ledger(paths.state_dir), lambda: why_silent(config.current))
         self._assemble(config.current)
 
     def start(self) -> None:
@@ -137,9 +142,17 @@ class Daemon:
 
     # --- inside ---------------------------------------------------------------------------------
 
+    def _let_out(self, sent: Sent) -> None:
+        """Before a request leaves; raises EgressError when it may not."""
+        self._egress.admit(
+            sent.endpoint, sent.body, size=sent.bytes, masked=sent.masked, request_id=sent.request_id
+        )
+
     def _cloud_status(self) -> CloudStatus:
         cloud = self._config.current.cloud
         state, reason = cloud_state(self._cloud)
+        if offline := why_offline(self._config.current):
+            state, reason = "offline", offline
         if self._cloud.backend and self._plugins.backend(cloud.backend) is None:
             state, reason = "failed", f"backend {cloud.backend!r} is not at work: see `mccomd plugins`"
         return CloudStatus(cloud.backend, cloud.url, cloud.model, state, reason)
@@ -166,7 +179,8 @@ class Daemon:
         self._connect()
 
     def _load_plugins(self, config: Config) -> None:
-        self._cloud = open_cloud(config.cloud, self._paths.cache_dir)
+        offline = bool(why_offline(config))
+        self._cloud = open_cloud(config.cloud, self._paths.cache_dir, self._let_out, offline=offline)
         self._plugins = Plugins(_plugin_options(config), self._indexing.search, self._cloud)
 
     def _connect(self) -> None:

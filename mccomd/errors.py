@@ -10,6 +10,7 @@ MccomdError                    one line for the user: what is wrong, what to do 
 |-- DaemonUnavailableError     no daemon answers on the socket
 |-- AlreadyRunningError        another daemon holds this user's socket
 |-- CloudError                 the large model's endpoint fails or refuses; the local answer stands
+|   `-- EgressError            nothing may leave: offline, or the ledger cannot be written
 `-- PluginError                a plugin cannot be loaded or broke its contract
 """
 
@@ -24,6 +25,7 @@ __all__ = [
     "CloudError",
     "ConfigError",
     "DaemonUnavailableError",
+    "EgressError",
     "EngineError",
     "FrameTooLargeError",
     "MccomdError",
@@ -96,3 +98,7 @@ class CloudError(MccomdError):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+
+class EgressError(CloudError):
+    """A request may not leave this machine; the text says why. No fault of the endpoint."""

@@ -13,10 +13,11 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mccomd.config import Config
-from mccomd.errors import CloudError
+from mccomd.config import Config, why_silent
+from mccomd.errors import CloudError, EgressError
 from mccomd.hooks import Backend, CloudReport, CloudRequest, Decision
 from mccomd.plugins import Plugins
+from mccomd.screening import screen
 from mccomd.types import CancelToken, Query, Snippet
 
 __all__ = ["Escalations", "LargeRequest"]
@@ -65,8 +66,8 @@ class Escalations:
             if backend is not None:
                 self._begin(self._warm(backend))
             return decision
-        if not name:
-            return replace(decision, reason=f"{decision.reason}; no large model is configured")
+        if silent := why_silent(self._config()):
+            return replace(decision, reason=f"{decision.reason}; {silent}")
         if backend is None:
             return replace(decision, reason=f"{decision.reason}; backend {name!r} is not at work")
         if request.cancel.cancelled:
@@ -126,7 +127,7 @@ class Escalations:
             request.report(report)
 
     def _wire(self, name: str, request: LargeRequest, started: float) -> CloudRequest:
-        """The request as it may leave."""
+        """The request as it is before screening."""
         query, cloud = request.query, self._config().cloud
         return CloudRequest(
             prefix=query.prefix,
@@ -148,8 +149,11 @@ class Escalations:
         self, backend: Backend, wire: CloudRequest, request: LargeRequest, started: float
     ) -> str:
         """The whole answer; each piece is handed on as it comes."""
+        screened = await asyncio.to_thread(screen, wire)  # 5 ms for the longest text
+        if screened.refusal:
+            raise EgressError(screened.refusal)
         text = ""
-        stream = backend.stream(wire)
+        stream = backend.stream(screened.request)
         try:
             async for piece in stream:
                 if not piece:
@@ -159,11 +163,11 @@ class Escalations:
                     wire.report.first_ms = ms
                 text += piece
                 if not request.cancel.cancelled:
-                    request.partial(text)
+                    request.partial(screened.answer_so_far(text))
         finally:
             if isinstance(stream, AsyncGenerator):
                 await stream.aclose()  # now, and not when it is collected: that is what closes the connection
-        return text
+        return screened.answer(text)
 
 
 def _cancel_soon(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:

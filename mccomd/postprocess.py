@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mccomd.languages import Language, language
+from mccomd.redact import visible
 from mccomd.statement import Scan, scan_prefix, scan_text
 
 __all__ = ["Cleaned", "clean"]
@@ -28,11 +29,6 @@ MOST_CUTS = 16  # places tried for a cut before a surplus bracket
 
 _CLOSERS = ")]}>\"'`"
 _CLOSING = frozenset(_CLOSERS + ";,: \t")
-# Bidirectional controls, zero-width and other invisible characters, surrogates and control characters.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
-    "\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
-)
 
 _ONE_WORD = re.compile(r"\s*#?\w+;?")  # "end", "#endif", "pass": blocks often end alike
 
@@ -90,7 +86,7 @@ def clean(text: str, *, prefix: str, suffix: str, language: str, eol: str) -> Cl
 
 def _strip_hidden(text: str, place: _Place) -> str:
     """Characters that a reader cannot see have no place in a suggestion (Trojan Source, CVE-2021-42574)."""
-    return _HIDDEN.sub("", text)
+    return visible(text).replace("\f", "")
 
 
 def _cut_loop(text: str, place: _Place) -> str:

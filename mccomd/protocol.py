@@ -314,7 +314,7 @@ class CloudStatus(msgspec.Struct, frozen=True):
     backend: str  # "" when none is configured
     endpoint: str
     model: str
-    state: str  # none, ready, cooling, looking, off, failed
+    state: str  # none, offline, ready, cooling, looking, off, failed
     reason: str
 
 

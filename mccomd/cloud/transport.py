@@ -8,6 +8,7 @@ Knows no dialect and no FIM; what is sent was masked before (escalation.py).
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import hashlib
 import json
@@ -15,7 +16,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ from mccomd import __version__
 from mccomd.cloud.breaker import Breaker, retry_after_s
 from mccomd.cloud.keys import find_key
 from mccomd.cloud.sse import error_in
-from mccomd.errors import CloudError
+from mccomd.errors import CloudError, EgressError
 from mccomd.outgoing import Call, CloudReport, Parser
 
 __all__ = [
@@ -61,6 +62,7 @@ class Sent:
     sha256: str  # of the body
     masked: tuple[str, ...]
     request_id: str
+    body: builtins.bytes = field(default=b"", repr=False)  # for a preview; not kept
 
 
 def client_options() -> dict[str, Any]:
@@ -152,7 +154,9 @@ class HttpTransport:
 
     def _judge(self, breaker: Breaker, error: CloudError, *, trial: bool) -> None:
         now = time.monotonic()
-        if isinstance(error, _Refused):
+        if isinstance(error, EgressError):
+            breaker.left()  # says nothing of the endpoint
+        elif isinstance(error, _Refused):
             breaker.cool_down(now, error.cool_s, str(error))
         elif error.status in (401, 403) or (error.status in (301, 302, 307, 308, 404, 405) and not trial):
             breaker.disable(str(error))
@@ -234,7 +238,7 @@ class HttpTransport:
         place = f"{request.method} {origin_of(call.url)}{urlsplit(call.url).path}"
         digest = hashlib.sha256(body).hexdigest()
         try:
-            self._record(Sent(time.time(), place, size, digest, call.report.masked, call.request_id))
+            self._record(Sent(time.time(), place, size, digest, call.report.masked, call.request_id, body))
         except OSError as error:
             raise CloudError(f"nothing was sent: the egress ledger cannot be written: {error}") from error
         call.report.requests += 1

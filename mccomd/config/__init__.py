@@ -27,9 +27,11 @@ from mccomd.config.schema import (
     RepositoryConfig,
     RouterConfig,
 )
+from mccomd.config.silence import OFFLINE_VARIABLE, why_offline, why_silent
 from mccomd.errors import ConfigError
 
 __all__ = [
+    "OFFLINE_VARIABLE",
     "BehaviourConfig",
     "BudgetConfig",
     "CloudConfig",
@@ -47,6 +49,8 @@ __all__ = [
     "load_repository",
     "origins",
     "render",
+    "why_offline",
+    "why_silent",
 ]
 
 MAX_FILE_BYTES = 1_048_576

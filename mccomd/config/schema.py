@@ -171,6 +171,7 @@ class BudgetConfig:
 class CloudConfig:
     """The large model. Off until a backend is named."""
 
+    offline: bool = _key(False, "never open a network socket, whatever else is set; as `serve --offline`")
     backend: str = _key(
         "",
         'completions, mistral, llamacpp, ollama, chat, or a plugin\'s; "" = off, nothing leaves this machine',
