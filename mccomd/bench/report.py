@@ -1,34 +1,24 @@
 """A run of `mccomd bench keystroke` as one HTML file with its plots inside: no scripts, nothing to load.
 
-Knows the samples and the figures; the only importer of matplotlib.
+Knows the samples and the figures.
 """
 
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mccomd.bench.keystroke import Measured
+from mccomd.bench.page import figure, require, svg, table_html, write_page
 from mccomd.bench.replay import Sample
-from mccomd.bench.weights import missing
-from mccomd.errors import MccomdError
 
-__all__ = ["require", "write_report"]
+__all__ = ["write_report"]
 
 OURS, THEIRS, CACHE, COLD = "#1f6fb4", "#c4572a", "#3a9d5d", "#7a5aa6"
 STAGES = ("retrieve", "wait_model", "prefill", "decode", "finish", "other")
 STAGE_COLOURS = ("#8c8c8c", "#c9c9c9", "#7a5aa6", "#1f6fb4", "#3a9d5d", "#e0a030")
-
-
-def require() -> None:
-    """Raises MccomdError when matplotlib is not installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise missing("matplotlib", "the report with plots") from error
 
 
 def write_report(measured: Measured, figures: dict[str, Any], target: Path) -> None:
@@ -41,30 +31,7 @@ def write_report(measured: Measured, figures: dict[str, Any], target: Path) -> N
     ]
     if measured.settings is not None:
         plots.append(("Against llama.cpp, block by block", _blocks(figures)))
-    body = "\n".join(f"<h2>{html.escape(title)}</h2>\n{svg}" for title, svg in plots)
-    page = _PAGE.format(
-        title=html.escape(f"mccomd bench keystroke: {measured.model}"), facts=_facts(figures), body=body
-    )
-    try:
-        target.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise MccomdError(f"cannot write {target}: {error.strerror}") from error
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem;
-       padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse }} td, th {{ padding: .15rem .9rem .15rem 0; text-align: right }}
-td:first-child, th:first-child {{ text-align: left }} th {{ border-bottom: 1px solid #999 }}
-svg {{ width: 100%; height: auto }}
-</style></head><body>
-<h1>{title}</h1>
-{facts}
-{body}
-</body></html>
-"""
+    write_page(target, f"mccomd bench keystroke: {measured.model}", _facts(figures), plots)
 
 
 def _facts(figures: dict[str, Any]) -> str:
@@ -79,10 +46,6 @@ def _facts(figures: dict[str, Any]) -> str:
         parts["llama.cpp, cold buffer"] = figures["peer"]["cold"]
     for name, part in parts.items():
         rows.append((name, _number(part["p50_ms"]), _number(part["p95_ms"]), str(part["n"])))
-    head, *others = [
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    ]
-    table = f"<table>{head.replace('td>', 'th>')}{''.join(others)}</table>"
     said = [
         f"{figures['traces']} traces, {figures['repeats']} repeats, {figures['machine']['cores']} cores, "
         f"load before the run {figures['machine']['load_before']}; drafted {figures['drafted']} tokens, "
@@ -97,7 +60,7 @@ def _facts(figures: dict[str, Any]) -> str:
             f"at the median and {model['p95']} times at the 95th percentile of keystrokes that our model "
             f"answers; {cold['p50']} times on a cold buffer."
         )
-    return table + "".join(f"<p>{html.escape(text)}</p>" for text in said)
+    return table_html(rows) + "".join(f"<p>{html.escape(text)}</p>" for text in said)
 
 
 def _number(value: float | None) -> str:
@@ -106,7 +69,7 @@ def _number(value: float | None) -> str:
 
 def _latencies(measured: Measured) -> str:
     """Cumulative shares by class, and a histogram of what the model answers, both over log ms."""
-    figure, (left, right) = _figure(2)
+    drawing, (left, right) = figure(2)
     for name, colour, times in _classes(measured):
         ordered = sorted(times)
         shares = [(i + 1) / len(ordered) for i in range(len(ordered))]
@@ -125,7 +88,7 @@ def _latencies(measured: Measured) -> str:
             right.hist(times, bins=edges, color=colour, alpha=0.55, label=name)
         right.legend(fontsize=8)
     right.set(xscale="log", xlabel="ms", ylabel="keystrokes")
-    return _svg(figure)
+    return svg(drawing)
 
 
 def _classes(measured: Measured) -> list[tuple[str, str, list[float]]]:
@@ -151,7 +114,7 @@ def _stages(measured: Measured) -> str:
         (s for block in measured.blocks for s in block.ours if s.role == "keystroke" and s.kind == "model"),
         key=lambda sample: sample.ms,
     )
-    figure, (axes,) = _figure(1, height=2.6)
+    drawing, (axes,) = figure(1, height=2.6)
     groups = _quarters(samples)
     left = [0.0] * len(groups)
     for stage, colour in zip(STAGES, STAGE_COLOURS, strict=True):
@@ -161,7 +124,7 @@ def _stages(measured: Measured) -> str:
     axes.invert_yaxis()
     axes.set(xlabel="ms, mean of the group")
     axes.legend(fontsize=8, ncols=len(STAGES), loc="upper center", bbox_to_anchor=(0.5, 1.2), frameon=False)
-    return _svg(figure)
+    return svg(drawing)
 
 
 def _quarters(samples: Sequence[Sample]) -> list[tuple[str, Sequence[Sample]]]:
@@ -180,7 +143,7 @@ def _stage(sample: Sample, stage: str) -> float:
 
 def _prefilled(measured: Measured) -> str:
     """Each request in order; the first of a trace apart."""
-    figure, (axes,) = _figure(1, height=3.0)
+    drawing, (axes,) = figure(1, height=3.0)
     samples = [sample for block in measured.blocks for sample in block.ours]
     roles = (("first of a trace", COLD, "first"), ("keystroke, by the model", OURS, "keystroke"))
     for name, colour, role in roles:
@@ -188,13 +151,13 @@ def _prefilled(measured: Measured) -> str:
         axes.plot([i for i, _ in read], [tokens for _, tokens in read], ".", ms=4, color=colour, label=name)
     axes.set(yscale="symlog", ylim=(-0.2, None), xlabel="request", ylabel="tokens read")
     axes.legend(fontsize=8)
-    return _svg(figure)
+    return svg(drawing)
 
 
 def _blocks(figures: dict[str, Any]) -> str:
     """A pair of bars a block: our median and theirs."""
     rows = [row for row in figures["peer"]["blocks"] if row["ours_p50_ms"] is not None]
-    figure, (left, right) = _figure(2)
+    drawing, (left, right) = figure(2)
     places = list(range(len(rows)))
     left.bar([p - 0.2 for p in places], [r["ours_p50_ms"] for r in rows], 0.4, color=OURS, label="mccomd")
     left.bar(
@@ -208,25 +171,4 @@ def _blocks(figures: dict[str, Any]) -> str:
     right.axhline(1.5, color="#bbb", lw=0.8, ls="--")
     right.set(xlabel="block", ylabel="llama.cpp / mccomd", ylim=(0, None))
     right.legend(fontsize=8)
-    return _svg(figure)
-
-
-def _figure(columns: int, height: float = 3.4) -> tuple[Any, list[Any]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.5, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    for one in axes:
-        one.spines[["top", "right"]].set_visible(False)
-        one.grid(alpha=0.25)
-    return figure, list(axes)
-
-
-def _svg(figure: Any) -> str:
-    import matplotlib
-
-    context: Any = matplotlib.rc_context
-    with context({"svg.fonttype": "none", "svg.hashsalt": "mccomd"}):
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()[out.getvalue().index("<svg") :]
+    return svg(drawing)

@@ -15,6 +15,7 @@ from mccomd.cli.bench_retrieval import retrieval
 from mccomd.cli.complete import complete, try_
 from mccomd.cli.config import config
 from mccomd.cli.daemon import plugins, serve, socket_, start, status, stop
+from mccomd.cli.eval import eval_
 from mccomd.cli.index import refresh, search
 from mccomd.errors import MccomdError
 
@@ -33,7 +34,21 @@ def commands() -> None:
     """
 
 
-for command in (complete, try_, search, refresh, status, start, stop, serve, plugins, config, bench, socket_):
+for command in (
+    complete,
+    try_,
+    search,
+    refresh,
+    status,
+    start,
+    stop,
+    serve,
+    plugins,
+    config,
+    bench,
+    eval_,
+    socket_,
+):
     commands.add_command(command)
 
 

@@ -1,0 +1,138 @@
+"""Cases put to a real daemon through its socket, with the real index of the case's own repository.
+
+One daemon a run, in a home of its own. For each case: its tree without the target is committed, the index
+refreshed, the document opened by a new client, read ahead as editors do when the cursor rests, then asked
+for. Knows no scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mccomd
+from mccomd.bench.own_daemon import OwnDaemon
+from mccomd.client import Client
+from mccomd.errors import MccomdError
+from mccomd.evaluate.answers import Answer, Answers
+from mccomd.evaluate.cases import Case
+from mccomd.evaluate.trees import Source, Tree, find_source
+
+__all__ = ["Asking", "ask_all", "code_mark"]
+
+DEADLINE_MS = 60_000  # of each answer: what is measured is quality, not what fits into a second and a half
+RETRIEVE_MS = 20_000  # of each search, for the same reason
+REFRESH_S = 600.0
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of which model, and where the cases' repositories are."""
+
+    model: Path  # its folder
+    retrieval: bool = True
+    source: Source | None = None  # of all cases
+    trees: Path | None = None  # where each case's is looked for; neither: cases stand in no repository
+
+    @property
+    def has_trees(self) -> bool:
+        return self.source is not None or self.trees is not None
+
+    @property
+    def options(self) -> dict[str, dict[str, Any]]:
+        """Of the daemon: a user's defaults, but for time, and never thrifty because we make load."""
+        completion: dict[str, Any] = {"retrieve_ms": RETRIEVE_MS, "deadline_ms": DEADLINE_MS}
+        if not self.retrieval or not self.has_trees:
+            completion["snippets"] = 0
+        return {
+            "model": {"folder": str(self.model), "idle_unload_s": 0},
+            "completion": completion,
+            "power": {"mode": "full"},
+        }
+
+    def source_of(self, case: Case) -> Source | None:
+        if self.source is not None or self.trees is None:
+            return self.source
+        return find_source(self.trees, case.repo)
+
+
+def ask_all(
+    asking: Asking, cases: Sequence[Case], answers: Answers, advance: Callable[[int], None] = lambda _: None
+) -> None:
+    """Ask what has no answer yet. Raises MccomdError; what was answered by then is kept."""
+    advance(sum(case.id in answers.known for case in cases))
+    waiting = [case for case in cases if case.id not in answers.known]
+    if not waiting:
+        return
+    for case in waiting:
+        asking.source_of(case)  # a repository that is missing is told before an hour of work
+    with OwnDaemon(asking.options) as daemon:
+        for (_, commit), group in itertools.groupby(waiting, lambda case: (case.repo, case.commit)):
+            some = list(group)
+            with Tree(asking.source_of(some[0]), commit) as tree:
+                for case in some:
+                    answers.add(_ask(daemon, tree, case, asking))
+                    advance(1)
+
+
+def _ask(daemon: OwnDaemon, tree: Tree, case: Case, asking: Asking) -> Answer:
+    path = str(tree.show(case))
+    with daemon.client() as client:  # a new one: nothing of the case before is remembered
+        if asking.options["completion"].get("snippets") != 0:
+            _index(client, path, case)
+        document = {"path": path, "text": case.text, "language": case.language, "version": 0}
+        client.call("document/open", document)
+        place = {"path": path, "position": case.position}
+        began = time.perf_counter()
+        client.call("warm", place)
+        warmed = time.perf_counter()
+        found = client.call("complete", {**place, "version": 0, "deadline_ms": DEADLINE_MS})
+        ms = (time.perf_counter() - warmed) * 1000
+    if found["finish"] in ("deadline", "cancelled") or (not found["stages_ms"] and not found["text"]):
+        raise MccomdError(
+            f"case {case.id} got no whole answer ({found['reason']}): run the command again to go on"
+        )
+    return _answer(case, found, ms, (warmed - began) * 1000)
+
+
+def _index(client: Client, path: str, case: Case) -> None:
+    """Have the index hold what the case shows, and nothing else. Raises MccomdError."""
+    state = client.call("refresh", {"path": path, "wait": True}, timeout_s=REFRESH_S)
+    if state["state"] != "current":
+        raise MccomdError(
+            f"the index of {case.repo or 'the repository'} is {state['state']}: {state['reason']}"
+        )
+
+
+def _answer(case: Case, found: dict[str, Any], ms: float, warm_ms: float) -> Answer:
+    return Answer(
+        id=case.id,
+        text=found["text"],
+        source=found["source"],
+        model=found["model"],
+        confidence=round(found["confidence"], 6),
+        ms=round(ms, 2),
+        warm_ms=round(warm_ms, 2),
+        decode_ms=round(found["stages_ms"].get("decode", 0.0), 2),
+        generated=found["generated"],
+        drafted=found["drafted"],
+        accepted=found["accepted"],
+        snippets=len(found["snippets"]),
+        finish=found["finish"],
+        reason=found["reason"],
+    )
+
+
+def code_mark() -> str:
+    """A mark of the program that answers: its version, and its source when that changed."""
+    root = Path(mccomd.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        if "evaluate" not in path.parts and "cli" not in path.parts and "bench" not in path.parts:
+            digest.update(path.read_bytes())
+    return f"{mccomd.__version__}+{digest.hexdigest()[:12]}"
