@@ -7,7 +7,7 @@ partial clone lacks is None. Paths are UTF-8 with surrogateescape, so any name g
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -235,3 +235,16 @@ def _explain(place: str, error: Exception) -> str:
     if "objectformat" in text.lower() or "object format" in text or "sha256" in text.lower():
         return f"{place}: a SHA-256 repository, which libgit2 cannot read yet ({text})"
     return f"{place}: cannot read this repository: {text}"
+
+
+def ignored_by_git(repository: Repository) -> Callable[[str], bool]:
+    """Git's word on paths of the work tree; a folder's path ends with "/". For one thread at a time."""
+    git = _open(repository.git_dir)
+
+    def ignored(path: str) -> bool:
+        try:
+            return bool(git.path_is_ignored(path))
+        except (pygit2.GitError, ValueError):  # ValueError: a name that is no UTF-8
+            return False
+
+    return ignored
