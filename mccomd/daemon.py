@@ -64,7 +64,7 @@ class Daemon:
         self._config = config
         self._started = time.monotonic()
         self._tally = Tally()
-        self._indexing = Indexing(paths.index_dir, self._index_options, lambda: config.current.index.enabled)
+        self._indexing = Indexing(paths.index_dir, self._index_options, lambda: config.current.index)
         self._guest = Guest()
         self._background: set[asyncio.Task[None]] = set()
         self._egress = Egress(Ledger(paths.state_dir), lambda: why_silent(config.current))

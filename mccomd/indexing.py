@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import mccomd_index
+from mccomd.config import IndexConfig
 from mccomd.errors import RequestError
 from mccomd.indexer import Indexer
 from mccomd.lane import Lane
 from mccomd.protocol import ErrorCode, Progress, RefreshResult, RepositoryStatus
 from mccomd.types import Snippet
+from mccomd.watching import Watching
 from mccomd_index import Filters, IndexOptions, IndexState, Repository, Snapshot, live_ignore_files
 
 __all__ = ["Indexing", "Location", "OptionsFor", "files_at_head"]
@@ -58,6 +60,7 @@ class _Entry:
     snapshot: Snapshot | None = None
     checked: float = -1e9  # time.monotonic() of the last comparison with HEAD
     running: asyncio.Task[dict[str, Any]] | None = None
+    again: bool = False  # something changed while it was running
     progress: Progress | None = None
     sinks: list[ProgressSink] = field(default_factory=list)
     problem: str = ""  # why the last refresh failed
@@ -69,15 +72,16 @@ class _Entry:
 class Indexing:
     """All repositories that this daemon has met."""
 
-    def __init__(self, folder: Path, options_for: OptionsFor, enabled: Callable[[], bool]) -> None:
+    def __init__(self, folder: Path, options_for: OptionsFor, config: Callable[[], IndexConfig]) -> None:
         self._folder = folder
         self._options_for = options_for
-        self._enabled = enabled
+        self._config = config
         self._entries: dict[str, _Entry] = {}
         self._located: dict[str, tuple[float, Location]] = {}  # path -> (time.monotonic(), where)
         self._worker = Indexer()
         self._turn = asyncio.Lock()
         self._lane = Lane("index-reads")
+        self._watching = Watching(lambda root, _: self._changed(root), lambda: config().watched_folders)
 
     # --- asked by the completer ---------------------------------------------------------------
 
@@ -97,7 +101,10 @@ class Indexing:
     def touch(self, root: str) -> None:
         """Somebody works in this repository: see, in the background, that its index follows HEAD."""
         entry = self._entries.get(root)
-        if entry is None or not self._enabled() or entry.running or entry.crashes >= MAX_CRASHES:
+        if entry is None or not self._config().enabled:
+            return
+        self._watching.watch(root, entry.repository)
+        if entry.running or entry.crashes >= MAX_CRASHES:
             return
         now = time.monotonic()
         if now - entry.checked < HEAD_CHECK_S:
@@ -178,6 +185,7 @@ class Indexing:
         return await self._status_of(self._entries[root])
 
     async def close(self) -> None:
+        self._watching.close()
         for entry in self._entries.values():
             if entry.running:
                 entry.running.cancel()
@@ -188,6 +196,17 @@ class Indexing:
         self._lane.close()
 
     # --- inside -------------------------------------------------------------------------------
+
+    def _changed(self, root: str) -> None:
+        """The watcher saw HEAD, a ref or a file change: bring the index in step, once if often told."""
+        entry = self._entries.get(root)
+        if entry is None or not self._config().enabled or entry.crashes >= MAX_CRASHES:
+            return
+        if entry.running:
+            entry.again = True
+            return
+        entry.checked = time.monotonic()
+        self._spawn(entry, rebuild=entry.damaged, only_if_behind=not entry.damaged)
 
     async def _locate(self, path: str) -> Location:
         now = time.monotonic()
@@ -232,6 +251,9 @@ class Indexing:
             if entry.running is done:
                 entry.running = None
                 entry.progress = None
+                if entry.again and not done.cancelled():
+                    entry.again = False
+                    self._changed(_root(entry.repository))
             if not done.cancelled() and (error := done.exception()):
                 log.error("refresh of %s failed", entry.repository.git_dir, exc_info=error)
 
@@ -289,7 +311,8 @@ class Indexing:
     async def _status_of(self, entry: _Entry) -> RepositoryStatus:
         found, problems = await self._lane.run(self._read_status, entry)
         progress = entry.progress
-        if not self._enabled():
+        watch, watch_reason = self._watching.state(_root(entry.repository))
+        if not self._config().enabled:
             problems = ["index.enabled is false in the config", *problems]
         return RepositoryStatus(
             repository=_root(entry.repository),
@@ -302,6 +325,8 @@ class Indexing:
             chunks=found.chunks,
             indexing=entry.running is not None,
             progress=progress.files / progress.total if progress and progress.total else 0.0,
+            watch=watch,
+            watch_reason=watch_reason,
         )
 
     async def _result(self, entry: _Entry, report: dict[str, Any], started: float) -> RefreshResult:

@@ -298,6 +298,8 @@ class RepositoryStatus(msgspec.Struct, frozen=True):
     chunks: int
     indexing: bool
     progress: float  # 0..1 of a running refresh
+    watch: str  # starting, events, polling, stopped; off: nobody has worked there yet
+    watch_reason: str  # why it is polling or stopped
 
 
 class PluginStatus(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from watchdog.observers import Observer
 from .folders import git_folders, tells_of_git, walk
 from .types import Repository
 
-MAX_FOLDERS = 20_000  # of one repository; a watch costs 1.5 KB here and 1 KB in the kernel
+MAX_FOLDERS = 20_000  # of one repository; a watch costs 1 KB here and 1 KB in the kernel
 
 Ignored = Callable[[str], bool]
 
@@ -51,10 +51,10 @@ class Events(Protocol):
         """No more calls."""
 
 
-def listen(repository: Repository, listener: Listener, ignored: Ignored) -> Events:
+def listen(repository: Repository, listener: Listener, ignored: Ignored, max_folders: int) -> Events:
     """The best source this system has. OSError: it has none left."""
     if sys.platform.startswith("linux"):
-        return _FolderWatches(repository, listener, ignored)
+        return _FolderWatches(repository, listener, ignored, max_folders)
     return TreeWatch(repository, listener, ignored)
 
 
@@ -158,7 +158,10 @@ if sys.platform.startswith("linux"):
     class _FolderWatches:
         """One watch a folder, all on the one inotify instance of this process."""
 
-        def __init__(self, repository: Repository, listener: Listener, ignored: Ignored) -> None:
+        def __init__(
+            self, repository: Repository, listener: Listener, ignored: Ignored, max_folders: int
+        ) -> None:
+            self._max_folders = max_folders
             self._repository = repository
             self._listener = listener
             self._ignored = ignored
@@ -247,8 +250,8 @@ if sys.platform.startswith("linux"):
         def _watch(self, path: str, relative: str | None) -> str:
             if path in self._by_path:
                 return path
-            if len(self._by_path) >= MAX_FOLDERS:
-                raise OSError(errno.E2BIG, f"more than {MAX_FOLDERS} folders are too many to watch")
+            if len(self._by_path) >= self._max_folders:
+                raise OSError(errno.E2BIG, f"more than {self._max_folders} folders are too many to watch")
             gone = (FileNotFoundError, NotADirectoryError, PermissionError)
             with contextlib.suppress(*gone), self._lock:
                 descriptor = self._inotify.add_callback(os.fsencode(path), _MASK, self, self._id)

@@ -62,11 +62,17 @@ class Watcher:
     """
 
     def __init__(
-        self, repository: Repository, on_change: Callable[[Changes], None], *, poll: str = ""
+        self,
+        repository: Repository,
+        on_change: Callable[[Changes], None],
+        *,
+        max_folders: int = MAX_FOLDERS,
+        poll: str = "",
     ) -> None:
-        """poll: why it shall not rely on events; "" it may."""
+        """max_folders: with more, it polls.  poll: why it shall not rely on events; "" it may."""
         self._repository = repository
         self._on_change = on_change
+        self._max_folders = max_folders
         self._wake = threading.Condition()
         self._closing = False
         self._pending = _Pending()
@@ -139,7 +145,7 @@ class Watcher:
         if self._poll_reason:
             return None
         try:
-            events = listen(self._repository, self, ignored)
+            events = listen(self._repository, self, ignored, self._max_folders)
         except OSError as error:
             self._poll_reason = explain(error, 0)
             return None

@@ -18,6 +18,7 @@ from typing import Any
 
 from mccomd.bench.figures import percentile
 from mccomd.bench.needs import Need, needs_in, read_needs
+from mccomd.config import IndexConfig
 from mccomd.errors import MccomdError
 from mccomd.indexing import Indexing
 from mccomd.plugins import BUILT_IN, PluginOptions, Plugins
@@ -85,7 +86,7 @@ async def _measure(
 ) -> dict[str, Any]:
     off = tuple(name for name in BUILT_IN if plan.retrievers and name not in plan.retrievers)
     on = tuple(name for name in plan.retrievers if name not in BUILT_IN)
-    indexing = Indexing(scratch / "index", lambda repository: (IndexOptions(), ()), lambda: True)
+    indexing = Indexing(scratch / "index", lambda repository: (IndexOptions(), ()), IndexConfig)
     plugins = Plugins(PluginOptions(on, off), indexing.search)
     try:
         root = await indexing.require(clone)

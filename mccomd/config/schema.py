@@ -206,6 +206,9 @@ class IndexConfig:
     enabled: bool = _key(True, "whether repositories are indexed at all")
     max_file_kb: int = _key(512, "larger files are left out", unit="kilobytes", low=1, high=65_536)
     ignore: tuple[str, ...] = _key((), "patterns left out, written as in .gitignore")
+    watched_folders: int = _key(
+        20_000, "a repository with more is polled; 0 = all are", unit="folders", low=0, high=1_000_000
+    )
     languages: tuple[str, ...] = _key((), "only these languages; [] = all")
 
 

@@ -18,11 +18,9 @@ import pytest
 from index_repos import Repo
 from watchdog.observers.inotify_c import InotifyFD
 
-from mccomd_index import Changes, Watcher
-from mccomd_index import events as events_module
 from mccomd_index import folders as folders_module
 from mccomd_index.events import TreeWatch
-from mccomd_index.watch import explain
+from mccomd_index.watch import Changes, Watcher, explain
 
 WAIT_S = 20.0
 Watch = Callable[..., "Told"]
@@ -31,10 +29,10 @@ Watch = Callable[..., "Told"]
 class Told:
     """What a watcher tells, awaited."""
 
-    def __init__(self, repo: Repo, poll: str = "") -> None:
+    def __init__(self, repo: Repo, poll: str = "", max_folders: int = 1000) -> None:
         self.told: queue.SimpleQueue[Changes] = queue.SimpleQueue()
         self.repo = repo
-        self.watcher = Watcher(repo.found(), self.told.put, poll=poll)
+        self.watcher = Watcher(repo.found(), self.told.put, poll=poll, max_folders=max_folders)
         self.watcher.start()
         first = self.told.get(timeout=WAIT_S)
         assert first.everything
@@ -76,8 +74,8 @@ def _path_and_folders(path: str) -> list[str]:
 def watch(repo: Repo) -> Iterator[Watch]:
     running: list[Told] = []
 
-    def begin(poll: str = "", of: Repo | None = None) -> Told:
-        running.append(Told(of or repo, poll))
+    def begin(poll: str = "", of: Repo | None = None, max_folders: int = 1000) -> Told:
+        running.append(Told(of or repo, poll, max_folders))
         return running[-1]
 
     yield begin
@@ -89,7 +87,7 @@ def watch(repo: Repo) -> Iterator[Watch]:
 def any_events(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """One watch a folder (Linux), and the watch of whole trees that other systems use."""
     if request.param == "tree":
-        monkeypatch.setattr("mccomd_index.watch.listen", TreeWatch)
+        monkeypatch.setattr("mccomd_index.watch.listen", lambda *given: TreeWatch(*given[:3]))
     elif not sys.platform.startswith("linux"):
         pytest.skip("inotify is Linux's")
     return str(request.param)
@@ -212,9 +210,8 @@ def test_without_watches_left_it_polls_and_says_why(
     repo: Repo, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repo.commit({f"d{n}/a.py": "a = 1\n" for n in range(20)})
-    monkeypatch.setattr(events_module, "MAX_FOLDERS", 10)
     monkeypatch.setattr("mccomd_index.watch.GIT_EVERY_S", 0.01)
-    told = watch()
+    told = watch(max_folders=10)
     repo.commit({"b.py": "b = 1\n"})
     told.git()
     assert told.watcher.state.mode == "polling"
@@ -261,12 +258,17 @@ def test_idle_it_costs_no_processor_time(repo: Repo, watch: Watch) -> None:
     told = watch()
     repo.write("d1/a.py", "a = 2\n")
     told.path("d1/a.py")
-    threads = _switches()
-    until = time.monotonic() + 2.5  # longer than any timer of the watcher
+    while (threads := _switches()) != _switches_after(0.3):  # the thread that told goes to sleep
+        pass
+    after = _switches_after(2.5)  # longer than any timer of the watcher
+    assert {name: after[name] - count for name, count in threads.items() if after[name] != count} == {}
+
+
+def _switches_after(seconds: float) -> dict[str, int]:
+    until = time.monotonic() + seconds
     while time.monotonic() < until:  # no child processes meanwhile: their SIGCHLD may wake any thread
         hashlib.sha256(bytes(1_000_000)).digest()
-    after = _switches()
-    assert {name: after[name] - count for name, count in threads.items() if after[name] != count} == {}
+    return _switches()
 
 
 def _switches() -> dict[str, int]:
