@@ -251,7 +251,9 @@ class Completer:
                 task.session.made_good(rejection)
             self._update(task, query, raw, name, ms)
 
-        request = LargeRequest(query, text, self._max_tokens(task), task.cancel, answer)
+        request = LargeRequest(
+            query, text, self._max_tokens(task), task.cancel, answer, request_id=task.request_id
+        )
         return self._escalations.carry_out(decision, request)
 
     # --- the answers ----------------------------------------------------------------------------

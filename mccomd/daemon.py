@@ -6,6 +6,7 @@ Knows neither bytes nor connections (server.py), nor processes and signals (run.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import time
@@ -20,7 +21,7 @@ from mccomd import __version__
 from mccomd.cloud.access import close_cloud, cloud_state, open_cloud
 from mccomd.completer import Completer
 from mccomd.config import Config, ConfigFile, RepositoryConfig, load_repository, why_offline, why_silent
-from mccomd.egress import Egress, Ledger
+from mccomd.egress import PREVIEW, Egress, Ledger, Preview
 from mccomd.guest import Guest
 from mccomd.indexing import Indexing
 from mccomd.model import Model
@@ -32,6 +33,9 @@ from mccomd.protocol import (
     CompletionStats,
     FeedbackKind,
     PowerStatus,
+    PreviewRequest,
+    PreviewResult,
+    PreviewSnippet,
     Progress,
     RefreshParams,
     RefreshResult,
@@ -120,6 +124,12 @@ class Daemon:
         hits = [SearchHit(h.path, h.start_line, h.end_line, h.score, h.commit, h.text) for h in found]
         return SearchResult(root, state, hits, (time.monotonic() - started) * 1000)
 
+    async def preview(self, task: Task) -> PreviewResult:
+        preview = Preview()
+        inside = asyncio.create_task(self._preview(task, preview))
+        await inside
+        return _preview_result(preview)
+
     async def status(self, clients: int) -> StatusResult:
         manners = self._guest.manners(self._config.current.power)
         return StatusResult(
@@ -156,6 +166,14 @@ class Daemon:
         if self._cloud.backend and self._plugins.backend(cloud.backend) is None:
             state, reason = "failed", f"backend {cloud.backend!r} is not at work: see `mccomd plugins`"
         return CloudStatus(cloud.backend, cloud.url, cloud.model, state, reason)
+
+    async def _preview(self, task: Task, preview: Preview) -> None:
+        """In a task of its own: what is set here ends with it."""
+        PREVIEW.set(preview)
+        completion = await self._completer.complete(task)
+        await asyncio.gather(*preview.work)
+        if preview.request is None and not preview.refusal:
+            preview.refusal = completion.reason or "nobody would be asked here"
 
     async def _meet(self, path: str) -> None:
         location = await self._indexing.locate(path)
@@ -221,6 +239,28 @@ def narrow(mine: IndexOptions, its: RepositoryConfig) -> IndexOptions:
         max_file_kb=mine.max_file_kb if its.max_file_kb is None else min(mine.max_file_kb, its.max_file_kb),
         ignore=(*mine.ignore, *its.ignore),
         languages=languages or mine.languages,
+    )
+
+
+def _preview_result(preview: Preview) -> PreviewResult:
+    request = preview.request
+    return PreviewResult(
+        refusal=preview.refusal,
+        masked=list(request.report.masked) if request else [],
+        prefix=request.prefix if request else "",
+        suffix=request.suffix if request else "",
+        draft=request.draft if request else "",
+        snippets=[PreviewSnippet(s.path, s.text) for s in request.snippets] if request else [],
+        requests=[
+            PreviewRequest(
+                endpoint=attempt.endpoint,
+                bytes=len(attempt.body),
+                sha256=hashlib.sha256(attempt.body).hexdigest(),
+                masked=list(attempt.masked),
+                body=attempt.body.decode("utf-8", "replace"),
+            )
+            for attempt in preview.attempts
+        ],
     )
 
 

@@ -7,6 +7,7 @@ hashes and kinds of masked secrets, no source text and no key. Knows nothing of 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import fcntl
@@ -23,8 +24,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mccomd.errors import EgressError
+from mccomd.outgoing import CloudRequest
 
-__all__ = ["LEDGER_FILE", "PREVIEW", "Attempt", "Egress", "Entry", "Ledger", "bare_endpoint", "read_ledger"]
+__all__ = [
+    "LEDGER_FILE",
+    "PREVIEW",
+    "Attempt",
+    "Egress",
+    "Entry",
+    "Ledger",
+    "Preview",
+    "bare_endpoint",
+    "parse_line",
+    "read_ledger",
+]
 
 LEDGER_FILE = "egress.jsonl"
 MAX_LEDGER_BYTES = 1_000_000
@@ -57,8 +70,18 @@ class Attempt:
     purpose: str = "complete"
 
 
-PREVIEW: ContextVar[list[Attempt] | None] = ContextVar("mccomd_egress_preview", default=None)
-"""Set in a task: what would leave from it is put here, and nothing does."""
+@dataclass
+class Preview:
+    """What would leave."""
+
+    request: CloudRequest | None = None  # as every backend would get it; None where nobody would be asked
+    attempts: list[Attempt] = field(default_factory=list)  # what the configured backend made of it
+    refusal: str = ""  # why nothing would leave
+    work: list[asyncio.Task[None]] = field(default_factory=list, repr=False)  # to be waited for
+
+
+PREVIEW: ContextVar[Preview | None] = ContextVar("mccomd_egress_preview", default=None)
+"""Set in a task: what would leave from it, and from those it begins, is put here, and nothing does."""
 
 
 class Egress:
@@ -91,8 +114,8 @@ class Egress:
 
         Takes 0.1 ms: one write to a file that stays open, no wait for the disk.
         """
-        if (caught := PREVIEW.get()) is not None:
-            caught.append(Attempt(bare_endpoint(endpoint), body, tuple(masked), purpose))
+        if (preview := PREVIEW.get()) is not None:
+            preview.attempts.append(Attempt(bare_endpoint(endpoint), body, tuple(masked), purpose))
             raise EgressError("a preview: nothing is sent")
         if reason := self._why_silent():
             raise EgressError(reason)
@@ -207,8 +230,10 @@ class Ledger:
             self._descriptor = -1
 
 
-def read_ledger(folder: Path, *, since: str = "") -> Iterator[dict[str, Any]]:
+def read_ledger(folder: Path, *, since: str = "", upto: int | None = None) -> Iterator[dict[str, Any]]:
     """All entries from a time on (as Entry.time is written), the oldest first.
+
+    upto: no more bytes of the newest file, for who reads on from there.
 
     A damaged line is handed out as {"damaged": its beginning}: the reader must see that there is one.
     """
@@ -216,7 +241,8 @@ def read_ledger(folder: Path, *, since: str = "") -> Iterator[dict[str, Any]]:
     for path in [*reversed([_older(current, n) for n in range(1, MAX_LEDGER_FILES + 1)]), current]:
         try:
             with open(path, "rb") as file:
-                lines = file.read(4 * MAX_LEDGER_BYTES).splitlines()
+                most = 4 * MAX_LEDGER_BYTES if upto is None or path != current else upto
+                lines = file.read(most).splitlines()
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mccomd.config import Config, why_silent
+from mccomd.egress import PREVIEW, Preview
 from mccomd.errors import CloudError, EgressError
 from mccomd.hooks import Backend, CloudReport, CloudRequest, Decision
 from mccomd.plugins import Plugins
-from mccomd.screening import screen
+from mccomd.screening import Screened, screen
 from mccomd.types import CancelToken, Query, Snippet
 
 __all__ = ["Escalations", "LargeRequest"]
@@ -60,6 +61,8 @@ class Escalations:
 
     def carry_out(self, decision: Decision, request: LargeRequest) -> Decision:
         """Begin what was decided; the decision with the reason why nothing was begun, if so."""
+        if (preview := PREVIEW.get()) is not None:
+            return self._previewed(decision, request, preview)
         name = self._config().cloud.backend
         backend = self._plugins.backend(name) if name else None
         if not decision.escalate:
@@ -76,6 +79,26 @@ class Escalations:
         loop = asyncio.get_running_loop()
         request.cancel.on_cancel(lambda: _cancel_soon(loop, task))
         return decision
+
+    def _previewed(self, decision: Decision, request: LargeRequest, preview: Preview) -> Decision:
+        """Whatever the router says: what would be asked here, up to the point where it would leave."""
+        name = self._config().cloud.backend
+        backend = self._plugins.backend(name) if name else None
+        preview.refusal = why_silent(self._config())
+        if not preview.refusal and backend is None:
+            preview.refusal = f"backend {name!r} is not at work"
+        started = time.monotonic()
+        work = (
+            self._screen(self._wire(name, request, started))
+            if backend is None or preview.refusal
+            else self._ask(name, backend, request)
+        )
+        preview.work.append(self._begin(work))
+        return decision
+
+    async def _screen(self, wire: CloudRequest) -> None:
+        with contextlib.suppress(EgressError):
+            await _screened(wire)
 
     async def close(self) -> None:
         for task in self._running:
@@ -149,9 +172,7 @@ class Escalations:
         self, backend: Backend, wire: CloudRequest, request: LargeRequest, started: float
     ) -> str:
         """The whole answer; each piece is handed on as it comes."""
-        screened = await asyncio.to_thread(screen, wire)  # 5 ms for the longest text
-        if screened.refusal:
-            raise EgressError(screened.refusal)
+        screened = await _screened(wire)
         text = ""
         stream = backend.stream(screened.request)
         try:
@@ -168,6 +189,17 @@ class Escalations:
             if isinstance(stream, AsyncGenerator):
                 await stream.aclose()  # now, and not when it is collected: that is what closes the connection
         return screened.answer(text)
+
+
+async def _screened(wire: CloudRequest) -> Screened:
+    """Raises EgressError where nothing of it may leave. 5 ms for the longest text, in a thread."""
+    screened = await asyncio.to_thread(screen, wire)
+    if (preview := PREVIEW.get()) is not None:
+        preview.request = screened.request
+        preview.refusal = screened.refusal or preview.refusal
+    if screened.refusal:
+        raise EgressError(screened.refusal)
+    return screened
 
 
 def _cancel_soon(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:

@@ -38,6 +38,10 @@ __all__ = [
     "Position",
     "PositionEncoding",
     "PowerStatus",
+    "PreviewParams",
+    "PreviewRequest",
+    "PreviewResult",
+    "PreviewSnippet",
     "Progress",
     "Range",
     "RefreshParams",
@@ -253,6 +257,39 @@ class Progress(msgspec.Struct, frozen=True):
     mb: float
 
 
+class PreviewParams(msgspec.Struct, frozen=True):
+    """What would leave this machine for a completion of `text` at `position`? Nothing does."""
+
+    path: Path
+    position: Position
+    text: str
+    language: Annotated[str, Meta(max_length=100)] = ""
+    deadline_ms: Annotated[int, Meta(ge=1, le=60_000)] = 10_000
+
+
+class PreviewSnippet(msgspec.Struct, frozen=True):
+    path: str
+    text: str
+
+
+class PreviewRequest(msgspec.Struct, frozen=True):
+    endpoint: str
+    bytes: int
+    sha256: str
+    masked: list[str]
+    body: str
+
+
+class PreviewResult(msgspec.Struct, frozen=True):
+    refusal: str  # why nothing would leave
+    masked: list[str]
+    prefix: str
+    suffix: str
+    draft: str
+    snippets: list[PreviewSnippet]
+    requests: list[PreviewRequest]
+
+
 class SearchParams(msgspec.Struct, frozen=True):
     query: Annotated[str, Meta(max_length=100_000)]
     path: Path  # any path in the repository
@@ -362,6 +399,7 @@ METHODS: dict[str, type[msgspec.Struct]] = {
     "warm": WarmParams,
     "refresh": RefreshParams,
     "search": SearchParams,
+    "preview": PreviewParams,
     "status": Empty,
     "shutdown": Empty,
 }

@@ -21,9 +21,10 @@ from pathlib import Path
 
 from mccomd import __version__
 from mccomd.client import Client
-from mccomd.config import ConfigFile
+from mccomd.config import OFFLINE_VARIABLE, ConfigFile, why_no_sockets
 from mccomd.errors import AlreadyRunningError, DaemonUnavailableError, MccomdError
 from mccomd.paths import SOCKET_VARIABLE, Paths, ensure_private
+from mccomd.socket_guard import guard_sockets
 
 __all__ = ["serve", "spawn"]
 
@@ -35,12 +36,15 @@ START_S = 10.0
 _POLL_S = 0.02
 
 
-def serve(paths: Paths, *, to_terminal: bool) -> None:
-    """Be the daemon until a signal or `shutdown`.
+def serve(paths: Paths, *, to_terminal: bool, offline: bool = False) -> None:
+    """Be the daemon until a signal or `shutdown`. offline: whatever the config says.
 
     Raises AlreadyRunningError, ConfigError, and MccomdError when a folder cannot be made.
     """
+    if offline:
+        os.environ[OFFLINE_VARIABLE] = "1"  # for the processes that we start, too
     config = ConfigFile(paths.config_file)
+    guard_sockets(lambda: why_no_sockets(config.current), paths.socket)
     _log_to(paths, config.current.log.level, to_terminal)
     with _only_one(paths), _listening(paths.socket) as listener:
         log.info("pid %d listens on %s", os.getpid(), paths.socket)
@@ -65,13 +69,14 @@ async def _serve(paths: Paths, config: ConfigFile, listener: socket.socket) -> N
         await daemon.close()
 
 
-def spawn(paths: Paths) -> Client:
+def spawn(paths: Paths, *, offline: bool = False) -> Client:
     """Start a daemon in the background and connect to it; or connect to the one that runs.
 
-    Raises MccomdError with the end of its log when it does not come up.
+    Raises MccomdError with the end of its log when it does not come up, and where an offline one is wanted
+    and another one runs.
     """
     if client := _connected(paths):
-        return client
+        return _checked_offline(client) if offline else client
     ensure_private(paths.state_dir)
     with open(paths.state_dir / "start.log", "wb") as output:
         process = subprocess.Popen(
@@ -81,15 +86,23 @@ def spawn(paths: Paths) -> Client:
             stderr=output,
             start_new_session=True,
             cwd="/",
+            env={**os.environ, OFFLINE_VARIABLE: "1"} if offline else None,
         )
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if client := _connected(paths):  # to this process, or to the one that won the race
-            return client
+            return _checked_offline(client) if offline else client
         if process.poll() is not None and not _is_locked(paths):
             break
         time.sleep(_POLL_S)
     raise DaemonUnavailableError(f"the daemon did not start: {_last_line(paths.state_dir / 'start.log')}")
+
+
+def _checked_offline(client: Client) -> Client:
+    if client.call("status")["cloud"]["state"] != "offline":
+        client.close()
+        raise MccomdError("a daemon that is not offline is running: `mccomd stop` ends it")
+    return client
 
 
 def _connected(paths: Paths) -> Client | None:

@@ -251,6 +251,8 @@ class Connection:
                 return self._daemon.refresh(params, lambda p: self._notify(protocol.NOTIFY_PROGRESS, p))
             case protocol.SearchParams():
                 return self._daemon.search(params)
+            case protocol.PreviewParams():
+                return self._preview(params)
         if method == "status":
             return self._daemon.status(self._server.clients)
         return self._shutdown()
@@ -301,6 +303,14 @@ class Connection:
 
     def _warm(self, params: protocol.WarmParams) -> Awaitable[protocol.WarmResult]:
         return self._daemon.warm(self._task(self._documents.require(params.path), params.position))
+
+    def _preview(self, params: protocol.PreviewParams) -> Awaitable[protocol.PreviewResult]:
+        text = protocol.CompleteParams(params.path, params.position, params.text, params.language)
+        task = self._task(self._documents.adhoc(text), params.position)
+        # Sessions of its own: a preview says nothing about what the user does.
+        return self._daemon.preview(
+            replace(task, sessions=self._daemon.new_sessions(), deadline_ms=params.deadline_ms)
+        )
 
     def _task(self, document: Document, position: protocol.Position) -> Task:
         prefix, suffix = split_at(document.text, position, self._documents.encoding)

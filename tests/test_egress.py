@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mccomd.egress import LEDGER_FILE, PREVIEW, Egress, Ledger, bare_endpoint, read_ledger
+from mccomd.egress import LEDGER_FILE, PREVIEW, Egress, Ledger, Preview, bare_endpoint, read_ledger
 from mccomd.errors import EgressError
 
 URL = "https://user:key@api.example:8443/v1/completions?key=abc#x"
@@ -62,15 +62,17 @@ def test_nothing_leaves_while_silence_is_wanted(tmp_path: Path) -> None:
 def test_a_preview_catches_what_would_leave(tmp_path: Path) -> None:
     door = egress(tmp_path, "no large model is configured")
 
-    async def preview() -> None:
-        caught = []
-        PREVIEW.set(caught)
+    async def catch() -> None:
+        preview = Preview()
+        PREVIEW.set(preview)
         with pytest.raises(EgressError, match="preview"):
             door.admit(URL, b"body", masked=["jwt"])
-        assert [(a.endpoint, a.body, a.masked) for a in caught] == [(bare_endpoint(URL), b"body", ("jwt",))]
+        assert [(a.endpoint, a.body, a.masked) for a in preview.attempts] == [
+            (bare_endpoint(URL), b"body", ("jwt",))
+        ]
 
     async def both() -> None:
-        await asyncio.create_task(preview())
+        await asyncio.create_task(catch())
         with pytest.raises(EgressError, match="no large model"):  # the task beside it is no preview
             door.admit(URL, b"body")
 

@@ -15,6 +15,7 @@ from mccomd.cli.bench_retrieval import retrieval
 from mccomd.cli.complete import complete, try_
 from mccomd.cli.config import config
 from mccomd.cli.daemon import plugins, serve, socket_, start, status, stop
+from mccomd.cli.egress import egress
 from mccomd.cli.eval import eval_
 from mccomd.cli.index import refresh, search
 from mccomd.errors import MccomdError
@@ -46,6 +47,7 @@ for command in (
     plugins,
     config,
     bench,
+    egress,
     eval_,
     socket_,
 ):

@@ -18,7 +18,7 @@ from mccomd.protocol import ErrorCode
 from mccomd.run import spawn
 from mccomd.trial import Trial, choose_trials, similarity
 
-__all__ = ["complete", "try_"]
+__all__ = ["Place", "complete", "read_at", "try_"]
 
 DEADLINE_MS = 10_000
 """Of the command line: nobody is typing, and a daemon just started has its model to load."""
@@ -58,7 +58,7 @@ def complete(place: str, deadline_ms: int, max_tokens: int | None, no_wait: bool
     mccomd complete src/app.py:120:8 --json
     """
     at = Place.parse(place)
-    text = _read(at)
+    text = read_at(at)
     with spawn(find_paths()) as client:
         if not no_wait:
             _refresh_if_repository(client, at.path, quiet=as_json)
@@ -132,7 +132,7 @@ def show_completion(typed: str, found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _read(at: Place) -> str:
+def read_at(at: Place) -> str:
     try:
         if os.path.getsize(at.path) > MAX_FILE_BYTES:
             raise MccomdError(

@@ -19,21 +19,31 @@ __all__ = ["plugins", "serve", "socket_", "start", "status", "stop"]
 STOP_S = 10.0
 
 
+_OFFLINE = "Open no network socket, whatever the config says."
+
+
 @click.command()
-def serve() -> None:
+@click.option("--offline", is_flag=True, help=_OFFLINE)
+def serve(offline: bool) -> None:
     """Be the daemon, in the foreground, until Ctrl-C.
 
     This is what a service manager runs; for everyday use there is `mccomd start`.
     """
-    serve_here(find_paths(), to_terminal=True)
+    serve_here(find_paths(), to_terminal=True, offline=offline)
 
 
 @click.command()
+@click.option("--offline", is_flag=True, help=_OFFLINE)
 @json_option
-def start(as_json: bool) -> None:
-    """Start the daemon in the background; say so if it is running already."""
+def start(offline: bool, as_json: bool) -> None:
+    """Start the daemon in the background; say so if it is running already.
+
+    \b
+    mccomd start
+    mccomd start --offline      nothing leaves: no socket but our own is opened
+    """
     began = time.monotonic()
-    with spawn(find_paths()) as client:
+    with spawn(find_paths(), offline=offline) as client:
         found = client.call("status")
     if as_json:
         print_json({"pid": found["pid"], "socket": found["socket"], "ms": (time.monotonic() - began) * 1000})

@@ -27,7 +27,7 @@ from mccomd.config.schema import (
     RepositoryConfig,
     RouterConfig,
 )
-from mccomd.config.silence import OFFLINE_VARIABLE, why_offline, why_silent
+from mccomd.config.silence import OFFLINE_VARIABLE, why_no_sockets, why_offline, why_silent
 from mccomd.errors import ConfigError
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "load_repository",
     "origins",
     "render",
+    "why_no_sockets",
     "why_offline",
     "why_silent",
 ]

@@ -218,6 +218,9 @@ class PluginsConfig:
 
     enabled: tuple[str, ...] = _key((), "third-party plugins to load, by name")
     disabled: tuple[str, ...] = _key((), "built-in plugins to leave out, by name")
+    network: tuple[str, ...] = _key(
+        (), "plugins that open network sockets of their own; what they send is in no ledger"
+    )
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
 
 

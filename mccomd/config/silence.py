@@ -6,7 +6,7 @@ import os
 
 from mccomd.config.schema import Config
 
-__all__ = ["OFFLINE_VARIABLE", "why_offline", "why_silent"]
+__all__ = ["OFFLINE_VARIABLE", "why_no_sockets", "why_offline", "why_silent"]
 
 OFFLINE_VARIABLE = "MCCOMD_OFFLINE"
 """Set to anything but 0 or nothing: as `cloud.offline`, for this process and those it starts."""
@@ -24,3 +24,9 @@ def why_silent(config: Config) -> str:
     if reason := why_offline(config):
         return reason
     return "" if config.cloud.backend else "no large model is configured"
+
+
+def why_no_sockets(config: Config) -> str:
+    """Why no part of the daemon may open a network socket; "" where one may."""
+    reason = why_silent(config)
+    return reason if why_offline(config) or not config.plugins.network else ""
