@@ -17,6 +17,7 @@ from mccomd.cli.config import config
 from mccomd.cli.daemon import plugins, serve, socket_, start, status, stop
 from mccomd.cli.egress import egress
 from mccomd.cli.eval import eval_
+from mccomd.cli.hooks import hooks
 from mccomd.cli.index import refresh, search
 from mccomd.errors import MccomdError
 
@@ -49,6 +50,7 @@ for command in (
     bench,
     egress,
     eval_,
+    hooks,
     socket_,
 ):
     commands.add_command(command)
