@@ -290,7 +290,7 @@ class Indexing:
         fresh = mccomd_index.find_repository(_root(entry.repository))
         if fresh is None:
             gone = "the repository is gone"
-            return mccomd_index.Status(IndexState.MISSING, gone, None, None, -1, 0, 0), ()
+            return mccomd_index.Status(IndexState.MISSING, gone, None, None, -1, 0, 0, 0, ""), ()
         entry.repository = fresh
         options, problems = self._options_for(fresh)
         return mccomd_index.status(fresh, entry.folder, options), problems

@@ -6,16 +6,22 @@ partial clone lacks is None. Paths are UTF-8 with surrogateescape, so any name g
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pygit2
-from pygit2.enums import FileMode, ObjectType
+from pygit2.enums import FileMode, FileStatus, ObjectType
 
 from .errors import RepositoryError
 from .types import Repository
+
+# libgit2 would keep 256 MB of objects, and map packs whole: both count as ours.
+pygit2.settings.cache_max_size(16_000_000)
+pygit2.settings.mwindow_size = 16 * 1024 * 1024
+pygit2.settings.mwindow_mapped_limit = 128 * 1024 * 1024
 
 FILES = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE, 0o100664)  # 0100664: written by very old gits
 
@@ -32,6 +38,18 @@ class Change(NamedTuple):
 
     path: str
     blob: str | None  # None: it is no file (any more)
+
+
+class Dirty(NamedTuple):
+    """A path that differs from HEAD on disk, by git's own account."""
+
+    path: str  # ends with "/" where a whole folder is untracked
+    tracked: bool
+
+
+def blob_id(data: bytes) -> str:
+    """The object id that git gives to these bytes in a SHA-1 repository."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def find_repository(path: str | Path) -> Repository | None:
@@ -106,10 +124,44 @@ class Git:
     def read(self, blob: str) -> bytes | None:
         """A blob's content; None: it is missing (partial clone) or damaged."""
         try:
-            found = self._repo[blob]
+            kind, data = self._repo.odb.read(blob)
         except (KeyError, ValueError, pygit2.GitError):
             return None
-        return found.data if isinstance(found, pygit2.Blob) else None
+        return data if kind == ObjectType.BLOB else None
+
+    def dirty(self) -> list[Dirty]:
+        """What differs from HEAD in the index or on disk, without what is ignored; none where it is bare.
+
+        Costs a stat of every tracked file.
+        """
+        if self._repo.is_bare:
+            return []
+        try:
+            found = self._repo.status(untracked_files="normal", ignored=False)
+        except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+            raise RepositoryError(_explain(self._git_dir, error)) from error
+        quiet = FileStatus.CURRENT, FileStatus.IGNORED
+        return [
+            Dirty(path, not flags & FileStatus.WT_NEW) for path, flags in found.items() if flags not in quiet
+        ]
+
+    def is_ignored(self, path: str) -> bool:
+        """Whether .gitignore and its kind leave a path out."""
+        try:
+            return bool(self._repo.path_is_ignored(path))
+        except (pygit2.GitError, ValueError):  # ValueError: a name that is no UTF-8
+            return False
+
+    def blob_at(self, commit: str | None, path: str) -> str | None:
+        """The blob of a regular file in a commit."""
+        tree = self._root(commit)
+        if tree is None:
+            return None
+        try:
+            entry = tree[path]
+        except (KeyError, ValueError):
+            return None
+        return str(entry.id) if entry.filemode in FILES else None
 
     def commits_between(self, old: str, new: str) -> int:
         """How many commits `new` has on top of `old`; -1 where `old` is no ancestor or it cannot be said."""

@@ -1,52 +1,47 @@
-"""The life of a commit: is the index what HEAD says, and if not, make it so.
+"""The life of a commit: is the view of this work tree what HEAD and the disk say, and if not, make it so.
 
-One comparison of the stamp with HEAD decides (`assess`). An index that is merely behind takes the tree
-diff; any doubt becomes a full rebuild in a new generation folder, with a reason, while readers keep the
-old one. The stamp first notes where a refresh is going, then Tantivy commits, then the stamp says it is
-there: after a crash the index holds one of two known commits, and whatever differs from HEAD in either
-is set right. A path's chunks are removed before they are added, so doing that twice changes nothing.
+One comparison of the view with HEAD decides (`assess`). A view that is merely behind takes the tree diff;
+where that cannot be had it is derived from all of HEAD. Either way only contents that the store lacks are
+read: a branch switched back, a second work tree, a renamed file are changes of rows. Contents go to Tantivy
+first, then the rows are committed: a crash in between leaves contents that no view names yet, which the
+next refresh finds. Damage, or more dead contents than live ones, is an explained full rebuild into a new
+generation, while readers keep the old one.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import filters
-from .chunk import decode, split_lines
+from . import overlay
+from .contents import Contents
 from .errors import CorruptError, RepositoryError
-from .fields import ChunkFields, chunk_fields
-from .git import Change, Git
+from .filters import Filters
+from .git import Change, Git, blob_id
 from .languages import language_of
-from .stamp import (
-    FORMAT,
-    Stamp,
-    new_generation,
-    read_stamp,
-    remove_other_generations,
-    write_stamp,
-    writer_lock,
-)
-from .store import Reader, Writer
+from .stamp import FORMAT, new_generation, remove_other_generations, writer_lock
+from .store import Reader, content_id
 from .types import IndexOptions, IndexState, Progress, Report, Repository, Status
+from .views import HEAD, OVERLAY, Place, View, Views, found_format
 
-# BM25 counts dead chunks until Tantivy happens to merge them away: past this share scores have drifted.
-MAX_DEAD_SHARE = 0.25
-MIN_DEAD = 2_000  # below this a rebuild is not worth saying
+# Dead contents weigh on BM25's statistics and use hits up: past as many as there are live ones they go.
+MIN_DEAD = 2_000  # chunks; below this a rebuild is not worth it
+BATCH = 1_000  # rows written at once
 
 OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What the stamp says beside HEAD."""
+    """What a view is beside HEAD."""
 
     state: IndexState
     reason: str
-    stamp: Stamp | None  # None: nothing that can be built on
+    view: View | None = None  # None: nothing that can be built on
 
 
 def status(repository: Repository, folder: Path, options: IndexOptions) -> Status:
@@ -57,16 +52,23 @@ def status(repository: Repository, folder: Path, options: IndexOptions) -> Statu
     git = Git(repository)
     try:
         head = git.head()
-        found = assess(git, head, folder, options)
-        stamp = found.stamp
+        views, found = _look(folder)
+        if views is not None:
+            try:
+                found = assess(views, folder, repository.git_dir, head, options)
+            finally:
+                views.close()
+        view = found.view
         return Status(
             state=found.state,
             reason=found.reason,
             head=head,
-            stamp_commit=stamp.commit if stamp else None,
-            behind=_behind(git, stamp, head),
-            files=stamp.files if stamp else 0,
-            chunks=stamp.chunks if stamp else 0,
+            stamp_commit=view.head if view else None,
+            behind=_behind(git, view, head),
+            files=view.files if view else 0,
+            chunks=view.chunks if view else 0,
+            overlay_files=view.overlay_files if view else 0,
+            note=view.note if view else "",
         )
     finally:
         git.close()
@@ -80,198 +82,372 @@ def refresh(
     *,
     rebuild: bool = False,
 ) -> Report:
-    """Bring an index to HEAD; returns once it is searchable and stamped.
+    """Bring the view of a work tree to HEAD and to what is on disk; returns once both are searchable.
 
-    Waits for another process that refreshes the same folder, then does what that one left to do.
+    Waits for another process that writes the same folder, then does what that one left to do.
     rebuild: from nothing, whatever the state.
     """
     began = time.perf_counter()
     with writer_lock(folder):
         git = Git(repository)
         try:
-            job = _Job(git, git.head(), folder, options, progress)
-            done = job.run(rebuild)
+            with _Job(git, repository, folder, options, progress) as job:
+                done = job.run(rebuild)
         finally:
             git.close()
     return replace(done, ms=(time.perf_counter() - began) * 1000)
 
 
-def assess(git: Git, head: str | None, folder: Path, options: IndexOptions) -> Assessment:
-    """The one place that decides in which state an index is."""
+def assess(views: Views, folder: Path, place: str, head: str | None, options: IndexOptions) -> Assessment:
+    """The one place that decides in which state the view of a work tree is."""
     try:
-        stamp = read_stamp(folder)
+        Reader(folder / views.generation()[0])
+        view = views.view(place)
     except CorruptError as error:
-        return Assessment(IndexState.CORRUPT, str(error), None)
-    if stamp is None:
-        return Assessment(IndexState.MISSING, "no index yet", None)
-    if stamp.format != FORMAT:
-        reason = f"index format {stamp.format}, this version writes {FORMAT}"
-        return Assessment(IndexState.OTHER_FORMAT, reason, None)
-    try:
-        Reader(folder / stamp.generation)
-    except CorruptError as error:
-        return Assessment(IndexState.CORRUPT, str(error), None)
-    if stamp.options != options:
-        return Assessment(IndexState.OTHER_OPTIONS, _differing(stamp.options, options), stamp)
-    if stamp.commit == head and not stamp.pending:
-        return Assessment(IndexState.CURRENT, f"at {_short(head)}", stamp)
-    reason = f"at {_short(stamp.commit)}, HEAD is {_short(head)}"
-    if stamp.pending:
-        reason = f"a refresh to {_short(stamp.pending[-1])} was interrupted"
-    if gone := _gone(git, stamp):
-        reason = f"commit {_short(gone)} of the index is gone from the repository"
-    return Assessment(IndexState.BEHIND, reason, stamp)
+        return Assessment(IndexState.CORRUPT, str(error))
+    if view is None:
+        return Assessment(IndexState.MISSING, "no index of this work tree yet")
+    if view.options != options:
+        return Assessment(IndexState.OTHER_OPTIONS, _differing(view.options, options), view)
+    if view.head == head:
+        return Assessment(IndexState.CURRENT, f"at {_short(head)}", view)
+    return Assessment(IndexState.BEHIND, f"at {_short(view.head)}, HEAD is {_short(head)}", view)
 
 
 class _Job:
     """One refresh: a repository at one HEAD, a folder whose lock is held, and what was counted on the way."""
 
     def __init__(
-        self, git: Git, head: str | None, folder: Path, options: IndexOptions, progress: OnProgress | None
+        self,
+        git: Git,
+        repository: Repository,
+        folder: Path,
+        options: IndexOptions,
+        progress: OnProgress | None,
     ) -> None:
         self.git = git
-        self.head = head
+        self.head = git.head()
+        self.place = repository.git_dir
+        self.work_tree = repository.work_tree
         self.folder = folder
         self.options = options
-        self.filters = filters.Filters(options)
+        self.filters = Filters(options)
+        self.limit = options.max_file_kb * 1000
         self.progress = progress
-        self.changed = self.bytes = self.unreadable = 0
+        self.changed = 0
+        self.rebuilt = False
+        self.views: Views  # set by `run`, as is:
+        self.contents: Contents
+
+    def __enter__(self) -> _Job:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if hasattr(self, "contents"):
+            self.contents.close()
+        if hasattr(self, "views"):
+            self.views.close()
 
     def run(self, rebuild: bool) -> Report:
-        found = assess(self.git, self.head, self.folder, self.options)
-        if found.stamp is not None:
-            remove_other_generations(self.folder, found.stamp.generation)
+        found, fresh = self.open()
+        try:
+            return self.bring(found, rebuild and not fresh)
+        except CorruptError as error:  # that opening did not show
+            self.begin_anew()
+            return self.bring(Assessment(IndexState.CORRUPT, str(error)), rebuild=False)
+
+    def bring(self, found: Assessment, rebuild: bool) -> Report:
+        remove_other_generations(self.folder, self.views.generation()[0])
+        self.forget_gone_work_trees()
         if rebuild:
-            return self.rebuild(found.stamp, "asked for")
-        if found.state is IndexState.CURRENT and found.stamp is not None:
-            return self.report(found.stamp, rebuilt=False, reason=found.reason)
-        if found.state is not IndexState.BEHIND or found.stamp is None:
-            return self.rebuild(found.stamp, found.reason)
-        if _gone(self.git, found.stamp):
-            return self.rebuild(found.stamp, found.reason)
-        try:
-            return self.catch_up(found.stamp)
-        except (CorruptError, RepositoryError) as error:  # an index or an old tree that cannot be read
-            return self.rebuild(found.stamp, str(error))
+            view = self.rebuild("asked for")
+            return self.report(view, "asked for")
+        view, reason = self.follow_head(found)
+        view = self.follow_work_tree(view)
+        if why := self.crowded(view):
+            view, reason = self.rebuild(why), why
+        return self.report(view, reason)
 
-    def catch_up(self, old: Stamp) -> Report:
-        """Apply the tree diff from the stamp to HEAD."""
-        changes = self.changes_since(old)
-        if not changes:
-            stamp = replace(old, commit=self.head, pending=())
-            write_stamp(self.folder, stamp)
-            return self.report(stamp, rebuilt=False, reason=f"no file differs from {_short(old.commit)}")
-        writer = Writer(self.folder / old.generation, bulk=len(changes) > 200)
-        before = writer.counts()[1]
-        added = self.write(writer, changes, len(changes), fresh=False)
-        write_stamp(self.folder, replace(old, pending=(*old.pending, self.head)))
-        writer.commit()
-        files, chunks = writer.counts()
-        dead = old.dead_chunks + before + added - chunks
-        stamp = Stamp(FORMAT, self.options, self.head, old.generation, files, chunks, dead)
-        write_stamp(self.folder, stamp)
-        writer.close()
-        if dead > MIN_DEAD and dead > MAX_DEAD_SHARE * chunks:
-            return self.rebuild(stamp, f"{dead} replaced chunks beside {chunks} live ones")
-        return self.report(stamp, rebuilt=False, reason=f"{len(changes)} files since {_short(old.commit)}")
+    def open(self) -> tuple[Assessment, bool]:
+        """Open the store; begin a new one where there is none that can be read, and say so."""
+        views, found = _look(self.folder)
+        if views is not None:
+            found = assess(views, self.folder, self.place, self.head, self.options)
+            if found.state is not IndexState.CORRUPT:
+                self.views = views
+                self.contents = Contents(views, self.folder / views.generation()[0])
+                return found, False
+            views.close()
+        self.begin_anew()
+        return found, True
 
-    def changes_since(self, old: Stamp) -> list[Change]:
-        """What differs from HEAD in any of the commits that the index may hold."""
-        commits = dict.fromkeys((old.commit, *old.pending))
-        changes = dict.fromkeys(change for commit in commits for change in self.git.diff(commit, self.head))
-        may_enter = self.filters.refuse_path
-        wanted = [change for change in changes if change.blob is None or may_enter(change.path) is None]
-        return sorted(wanted, key=lambda change: change.blob is not None)  # removals first
-
-    def rebuild(self, live: Stamp | None, reason: str) -> Report:
-        """Index HEAD into a new generation and let the stamp name it; `live` stays readable until then."""
-        self.changed = self.bytes = self.unreadable = 0
+    def begin_anew(self) -> None:
+        """A store with nothing in it."""
+        self.close()
+        self.changed = 0
         place = new_generation(self.folder)
-        remove_other_generations(self.folder, place.name, live.generation if live else "")
-        try:
-            files, chunks = self.fill(place)
-            stamp = Stamp(FORMAT, self.options, self.head, place.name, files, chunks, 0)
-            write_stamp(self.folder, stamp)
-        except BaseException:
-            shutil.rmtree(place, ignore_errors=True)  # a full disk must not stay full of it
-            raise
+        self.views = Views.create(self.folder, place.name)
         remove_other_generations(self.folder, place.name)
-        return self.report(stamp, rebuilt=True, reason=reason)
+        self.contents = Contents(self.views, place, fresh=True)
 
-    def fill(self, place: Path) -> tuple[int, int]:
-        """Write all of HEAD into an empty folder; returns its files and chunks."""
+    # --- HEAD -----------------------------------------------------------------------------------
+
+    def follow_head(self, found: Assessment) -> tuple[View, str]:
+        view = found.view
+        if view is None:
+            return self.derive(None), found.reason
+        if found.state is IndexState.OTHER_OPTIONS:
+            before = view.chunks
+            view = self.derive(view)
+            if view.chunks < before:  # what must not be found must not stay on disk either
+                view = self.rebuild(found.reason)
+            return view, found.reason
+        if found.state is IndexState.CURRENT:
+            return self.retry_unreadable(view), found.reason
+        try:
+            changes = self.git.diff(view.head, self.head)
+        except RepositoryError as error:
+            reason = str(error)
+            if view.head is not None and not self.git.has_commit(view.head):
+                reason = f"commit {_short(view.head)} of the index is gone from the repository"
+            return self.derive(view), reason
+        return self.catch_up(view, changes), f"{len(changes)} files since {_short(view.head)}"
+
+    def derive(self, old: View | None) -> View:
+        """The view of HEAD from nothing; contents that the store has are not read."""
         changes = [
             Change(*file) for file in self.git.files(self.head) if self.filters.refuse_path(file.path) is None
         ]
-        writer = Writer(place, bulk=True)
-        self.write(writer, changes, len(changes), fresh=True)
-        writer.commit()
-        counts = writer.counts()
-        writer.close()
-        return counts
+        with self.views.writing():
+            self.rebuilt = True
+            view = old or self.views.add(self.place, self.options)
+            self.views.clear(view.id, HEAD)
+            view = replace(view, head=self.head, options=self.options, files=0, chunks=0)
+            view = self.write(view, changes, len(changes), fresh=True)
+            self.finish(view)
+        return view
 
-    def write(self, writer: Writer, changes: Iterable[Change], total: int, *, fresh: bool) -> int:
-        """Replace the chunks of each changed path; returns how many chunks were added."""
-        added = 0
+    def catch_up(self, view: View, changes: list[Change]) -> View:
+        """Apply the tree diff from the view's commit to HEAD."""
+        with self.views.writing():
+            view = self.write(replace(view, head=self.head), changes, len(changes), fresh=False)
+            for place in self.views.layer(view.id, OVERLAY) if changes else ():
+                head = self.views.at(view.id, HEAD, place.path)
+                if head is not None and head.content == place.content:  # committed: no longer a difference
+                    self.views.remove(view.id, OVERLAY, [place.path])
+                    view = replace(view, overlay_files=view.overlay_files - 1)
+            self.finish(view)
+        return view
+
+    def retry_unreadable(self, view: View) -> View:
+        """A partial clone may have fetched what it lacked."""
+        lacking = [p for p in self.views.unreadable(view.id) if self.git.size(p.blob) is not None]
+        return self.catch_up(view, [Change(p.path, p.blob) for p in lacking]) if lacking else view
+
+    def write(self, view: View, changes: Iterable[Change], total: int, *, fresh: bool) -> View:
+        """Put changed paths into the view's HEAD; inside a transaction."""
+        files, chunks = view.files, view.chunks
+        rows: list[Place] = []
+        removed: list[str] = []
         for number, change in enumerate(changes, 1):
-            if not fresh:
-                writer.remove(change.path)
-            if change.blob is not None:
-                chunks = self.chunks_of(change.path, change.blob)
-                writer.add(change.path, change.blob, chunks)
-                added += len(chunks)
+            before = None if fresh else self.views.at(view.id, HEAD, change.path)
+            now = None if change.blob is None else self.place_of(change.path, change.blob)
+            if now is not None:
+                rows.append(now)
+            elif before is not None:
+                removed.append(change.path)
+            for place, sign in ((before, -1), (now, 1)):
+                if place is not None and place.chunks > 0:
+                    files += sign
+                    chunks += sign * place.chunks
             self.changed += 1
             if self.progress is not None:
-                self.progress(Progress(number, total, self.bytes))
-        return added
+                self.progress(Progress(number, total, self.contents.bytes))
+            if len(rows) >= BATCH:
+                self.views.put(view.id, HEAD, rows)
+                rows.clear()
+        self.views.put(view.id, HEAD, rows)
+        self.views.remove(view.id, HEAD, removed)
+        return replace(view, files=files, chunks=chunks)
 
-    def chunks_of(self, path: str, blob: str) -> list[ChunkFields]:
-        """A file's chunks; none where it must not enter."""
+    def place_of(self, path: str, blob: str) -> Place | None:
+        """A path of HEAD and its content, in the store from here on; None where it must not enter."""
+        if self.filters.refuse_path(path):
+            return None
         size = self.git.size(blob)
         if size is not None and self.filters.refuse_size(size):
-            return []
-        data = self.git.read(blob) if size is not None else None
-        if data is None:
-            self.unreadable += 1
-            return []
-        if filters.refuse_bytes(data):
-            return []
-        text = decode(data)
-        lines = split_lines(text)
-        if filters.refuse_text(text, lines):
-            return []
-        self.bytes += len(data)
-        return chunk_fields(lines, language_of(path))
+            return None
+        language = language_of(path)
+        content = content_id(blob, language)
+        return Place(
+            path, content, blob, self.contents.ensure(content, language, lambda: self.git.read(blob))
+        )
 
-    def report(self, stamp: Stamp, *, rebuilt: bool, reason: str) -> Report:
+    def finish(self, view: View) -> None:
+        """Commit what was added, then let the view's row say so."""
+        if self.contents.commit():
+            self.views.set_generation(self.contents.folder.name)
+        self.views.update(view)
+
+    # --- the work tree --------------------------------------------------------------------------
+
+    def follow_work_tree(self, view: View) -> View:
+        """Make the overlay what differs from HEAD on disk."""
+        if self.work_tree is None:
+            return view
+        try:
+            found = overlay.look(self.git, self.work_tree, self.filters)
+        except RepositoryError as error:
+            note = f"uncommitted changes are not seen: {error}"
+            if note != view.note:
+                view = replace(view, note=note)
+                with self.views.writing():
+                    self.views.update(view)
+            return view
+        known = {place.path: place for place in self.views.layer(view.id, OVERLAY)}
+        with self.views.writing():
+            now = {place.path: place for place in self.overlaid(view, found, known)}
+            changed = [place for place in now.values() if known.get(place.path) != place]
+            left = known.keys() - now.keys()
+            if changed or left or view.note != found.note or view.overlay_files != len(now):
+                self.views.remove(view.id, OVERLAY, left)
+                self.views.put(view.id, OVERLAY, changed)
+                view = replace(view, overlay_files=len(now), note=found.note)
+                self.finish(view)
+        return view
+
+    def overlaid(self, view: View, found: overlay.Overlay, known: dict[str, Place]) -> Iterator[Place]:
+        """The overlay's rows; only files that changed since they were last read are read."""
+        for path in found.gone:
+            if self.views.at(view.id, HEAD, path) is not None:
+                yield Place(path, None, "", 0)
+        for file in found.files:
+            head = self.views.at(view.id, HEAD, file.path)
+            place = known.get(file.path)
+            if place is None or place.mark != file.mark or not file.mark:
+                place = self.place_on_disk(file)
+            if head is not None and place.content == head.content:
+                continue
+            if head is not None or place.content is not None:
+                yield place
+
+    def place_on_disk(self, file: overlay.OnDisk) -> Place:
+        data = overlay.read(self.work_tree or "", file.path, self.limit)
+        if data is None:
+            return Place(file.path, None, "", 0, file.mark)
+        blob, language = blob_id(data), language_of(file.path)
+        content = content_id(blob, language)
+        return Place(
+            file.path, content, blob, self.contents.ensure(content, language, lambda: data), file.mark
+        )
+
+    # --- the store ------------------------------------------------------------------------------
+
+    def rebuild(self, reason: str) -> View:
+        """All live contents into a new generation; what stands stays readable until then."""
+        self.changed = 0
+        self.contents.close()
+        place = new_generation(self.folder)
+        self.contents = Contents(self.views, place, fresh=True)
+        try:
+            with self.views.writing():
+                view = self.views.view(self.place) or self.views.add(self.place, self.options)
+                self.views.forget_overlays()
+                self.views.clear(view.id, HEAD)
+                self.views.trim_barren()
+                view = replace(view, head=self.head, options=self.options)
+                view = replace(view, files=0, chunks=0, overlay_files=0, note="")
+                files = [*self.git.files(self.head)]
+                changes = [Change(*f) for f in files if self.filters.refuse_path(f.path) is None]
+                view = self.write(view, changes, len(changes), fresh=True)
+                for other in self.views.contents_of_others(view.id):
+                    if other.content is not None:
+                        self.contents.ensure(other.content, language_of(other.path), self.reading(other.blob))
+                if self.work_tree is not None:
+                    view = self.overlay_anew(view)
+                self.contents.commit()
+                self.views.set_generation(place.name)
+                self.views.update(view)
+        except BaseException:
+            self.contents.close()
+            shutil.rmtree(place, ignore_errors=True)  # a full disk must not stay full of it
+            raise
+        self.rebuilt = True
+        remove_other_generations(self.folder, place.name)
+        return view
+
+    def overlay_anew(self, view: View) -> View:
+        try:
+            found = overlay.look(self.git, self.work_tree or "", self.filters)
+        except RepositoryError as error:
+            return replace(view, note=f"uncommitted changes are not seen: {error}")
+        rows = list(self.overlaid(view, found, {}))
+        self.views.put(view.id, OVERLAY, rows)
+        return replace(view, overlay_files=len(rows), note=found.note)
+
+    def reading(self, blob: str) -> Callable[[], bytes | None]:
+        return lambda: self.git.read(blob)
+
+    def crowded(self, view: View) -> str:
+        """Why the store must be built anew; "" while it need not."""
+        total = self.contents.stored()
+        if total <= 2 * view.chunks:  # so much is never too much, and to count costs a look at every row
+            return ""
+        live = self.views.live_chunks()
+        dead = total - live
+        if dead <= max(MIN_DEAD, live):
+            return ""
+        return f"{dead} chunks that no work tree has beside {live} live ones"
+
+    def forget_gone_work_trees(self) -> None:
+        gone = [place for place in self.views.places_of_views() if not os.path.isdir(place)]
+        for place in gone:
+            with self.views.writing():
+                self.views.forget(place)
+
+    def report(self, view: View, reason: str) -> Report:
         return Report(
             state=IndexState.CURRENT,
             head=self.head,
-            files=stamp.files,
-            chunks=stamp.chunks,
+            files=view.files,
+            chunks=view.chunks,
+            overlay_files=view.overlay_files,
             changed_files=self.changed,
-            bytes=self.bytes,
-            unreadable=self.unreadable,
+            bytes=self.contents.bytes,
+            unreadable=len(self.views.unreadable(view.id)),
             ms=0.0,
-            rebuilt=rebuilt,
+            rebuilt=self.rebuilt,
             reason=reason,
+            note=view.note,
         )
 
 
-def _gone(git: Git, stamp: Stamp) -> str | None:
-    """A commit that the index may hold and the repository no longer has."""
-    commits = (stamp.commit, *stamp.pending)
-    return next((commit for commit in commits if commit is not None and not git.has_commit(commit)), None)
+def _look(folder: Path) -> tuple[Views | None, Assessment]:
+    """The views of a folder; or None, and why."""
+    try:
+        views = Views.open(folder)
+        if views is not None:
+            return views, Assessment(IndexState.CURRENT, "")
+        found = found_format(folder)
+    except CorruptError as error:
+        return None, Assessment(IndexState.CORRUPT, str(error))
+    if found is None:
+        return None, Assessment(IndexState.MISSING, "no index yet")
+    reason = f"index format {found}, this version writes {FORMAT}"
+    return None, Assessment(IndexState.OTHER_FORMAT, reason)
 
 
-def _behind(git: Git, stamp: Stamp | None, head: str | None) -> int:
-    if stamp is None:
+def _behind(git: Git, view: View | None, head: str | None) -> int:
+    if view is None:
         return -1
-    if stamp.commit == head:
+    if view.head == head:
         return 0
-    if stamp.commit is None or head is None:
+    if view.head is None or head is None:
         return -1
-    return git.commits_between(stamp.commit, head)
+    return git.commits_between(view.head, head)
 
 
 def _differing(old: IndexOptions, new: IndexOptions) -> str:

@@ -1,155 +1,267 @@
 """The reading side: words in, hits with their text out.
 
-Reads what a refresh has committed, possibly in another process, and keeps that state until `reload`.
+Every search sees one committed state of its work tree's view, possibly written by another process a
+moment ago. The store holds contents of other branches and work trees, too: what the view does not name is
+passed over.
 For use from several threads.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from .chunk import decode, split_lines
 from .errors import CorruptError, FolderError
-from .git import Git
-from .stamp import FORMAT, Stamp, read_stamp, stamp_mark
+from .git import Git, blob_id
+from .overlay import read
+from .stamp import Stamp
 from .store import Found, Reader
 from .tokens import query_terms
 from .types import Hit, Repository
+from .views import OVERLAY, View, Views, identity
 
 MAX_QUERY = 20_000  # characters; of longer queries the end counts, which is nearest to a cursor
 MAX_CACHED = 16_000_000  # characters of files kept for the next query: a cold file costs 0.2 ms
-MAX_CANDIDATES = 2_000  # chunks looked at when `exclude` or copies use hits up
+MAX_CANDIDATES = 4_000  # chunks looked at when `exclude`, copies or dead contents use hits up
 
 Exclude = Callable[[str, int, int], bool]  # path, first line, last line
 
 
-class Snapshot:
-    """A repository's committed index, open for searching."""
+@dataclass(frozen=True)
+class _Open:
+    """One open generation."""
 
-    def __init__(self, folder: Path, git: Git, reader: Reader, stamp: Stamp) -> None:
+    generation: str
+    version: int
+    reader: Reader
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A chunk found in the view: what Tantivy found, and where it stands."""
+
+    found: Found
+    layer: int
+    path: str
+    blob: str
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        return self.path, self.found.start_line, self.found.end_line
+
+
+class Snapshot:
+    """The view of one work tree, open for searching."""
+
+    def __init__(self, repository: Repository, folder: Path, git: Git, views: Views) -> None:
+        self._place = repository.git_dir
         self._folder = folder
-        self._files = _Files(git)
-        self._live = reader, stamp
-        self._mark = stamp_mark(folder)
-        self._reloading = threading.Lock()
+        self._files = _Files(git, repository.work_tree)
+        self._lock = threading.Lock()
+        self._identity = identity(folder)
+        self._idle = [views]  # connections that no search uses; each search has one of its own
+        self._open: _Open | None = None
+        self._stamp: Stamp | None = None
 
     @classmethod
     def open(cls, repository: Repository, folder: Path) -> Snapshot | None:
-        """Open an index; None while there is none that this version can read.
+        """Open the index of a work tree; None while there is none that this version can read.
 
         RepositoryError: the repository is gone or broken.  FolderError: the index folder cannot be read;
         Tantivy's readers need to write a lock file there, too.
         """
-        live = _open_live(folder)
-        return None if live is None else cls(folder, Git(repository), *live)
+        try:
+            views = Views.open(folder)
+            if views is None:
+                return None
+            snapshot = cls(repository, folder, Git(repository), views)
+            with snapshot._state() as (_, view, _reader):
+                if view is not None:
+                    return snapshot
+        except CorruptError:
+            return None
+        snapshot.close()
+        return None
 
     @property
     def stamp(self) -> Stamp:
-        return self._live[1]
+        """What the last search, or `reload`, has seen."""
+        if self._stamp is None:
+            raise CorruptError(f"{self._folder}: the index of this work tree is gone; refresh it")
+        return self._stamp
 
     def search(self, query: str, limit: int, exclude: Exclude | None = None) -> list[Hit]:
-        """The best chunks for the words of a text, best first.
+        """The best chunks for the words of a text, best first; equal scores by path and line.
 
         exclude: says of a path and its lines that they must not be found.
-        Copies of one text count once; what git cannot read back is left out.
+        Copies of one text count once; what cannot be read back is left out.
         CorruptError: the index is damaged; refresh with rebuild cures it.
         """
-        hits: list[Hit] = []
-        reader, stamp = self._live
-        seen: set[tuple[str, int, int]] = set()
         terms = query_terms(query[-MAX_QUERY:])
         limit = min(limit, MAX_CANDIDATES)
-        looked_at, wanted = 0, limit + 8
-        while limit > 0:
-            found = reader.search(terms, wanted)
-            for one in found[looked_at:]:
-                if len(hits) < limit and _is_new(one, seen) and not (exclude and exclude(*_place(one))):
-                    hits.extend(self._files.hit(one, stamp.commit or ""))
-            if len(hits) >= limit or len(found) < wanted or wanted >= MAX_CANDIDATES:
-                break
-            looked_at, wanted = wanted, min(wanted * 4, MAX_CANDIDATES)
-        return hits
+        with self._state() as (views, view, reader):
+            if view is None or limit <= 0:
+                return []
+            return self._search(views, view, reader, terms, limit, exclude)
 
     def reload(self) -> None:
-        """See what was committed since; costs one stat when nothing was."""
-        with self._reloading:
-            mark = stamp_mark(self._folder)
-            if mark is None or mark == self._mark:
-                return
-            try:
-                live = _open_live(self._folder)
-            except FolderError:  # what is open stays good; the next refresh says what is wrong
-                return
-            if live is not None:
-                self._live, self._mark = live, mark
+        """Look at what was committed since; every search does, too."""
+        with contextlib.suppress(FolderError, CorruptError), self._state():
+            pass
 
     def close(self) -> None:
         self._files.close()
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for views in idle:
+            views.close()
+
+    def _search(
+        self,
+        views: Views,
+        view: View,
+        reader: Reader,
+        terms: list[str],
+        limit: int,
+        exclude: Exclude | None,
+    ) -> list[Hit]:
+        hits: list[Hit] = []
+        looked_at, wanted = 0, _first_wanted(limit, view.chunks, reader.chunks)
+        while True:
+            found = reader.search(terms, wanted)
+            for one in self._seen(views, view, found[looked_at:], exclude):
+                if len(hits) < limit:
+                    hits.extend(self._files.hit(one, view.head or ""))
+            if len(hits) >= limit or len(found) < wanted or wanted >= MAX_CANDIDATES:
+                return hits
+            looked_at, wanted = wanted, min(wanted * 4, MAX_CANDIDATES)
+
+    def _seen(self, views: Views, view: View, found: list[Found], exclude: Exclude | None) -> list[_Seen]:
+        """Those of the found chunks that stand in the view, each once, where `exclude` lets it."""
+        seen = []
+        places: dict[int, list[tuple[int, str, str]]] = {}
+        for one in found:
+            if one.content not in places:
+                places[one.content] = [
+                    (layer, p.path, p.blob) for layer, p in views.seen(view.id, one.content)
+                ]
+            for where in places[one.content]:
+                candidate = _Seen(one, *where)
+                if exclude is None or not exclude(*candidate.place):
+                    seen.append(candidate)
+                    break
+        return sorted(seen, key=lambda one: (-one.found.score, one.path, one.found.start_line))
+
+    @contextlib.contextmanager
+    def _state(self) -> Iterator[tuple[Views, View | None, Reader]]:
+        """One committed state: the view, the rows behind it, and a reader that has at least their contents.
+
+        The rows are pinned first: contents are committed before the rows that name them.
+        """
+        views = self._borrow()
+        try:
+            with views.reading():
+                reader = self._reader(*views.generation())
+                view = views.view(self._place)
+                self._note(view)
+                yield views, view, reader
+        except BaseException:
+            views.close()
+            raise
+        self._give_back(views)
+
+    def _borrow(self) -> Views:
+        with self._lock:
+            now = identity(self._folder)
+            if now != self._identity and now is not None:
+                stale, self._idle, self._identity, self._open = self._idle, [], now, None
+                for views in stale:
+                    views.close()
+            if self._idle:
+                return self._idle.pop()
+        found = Views.open(self._folder)
+        if found is None:
+            raise CorruptError(f"{self._folder}: the index is gone, or of another format; refresh it")
+        return found
+
+    def _give_back(self, views: Views) -> None:
+        with self._lock:
+            self._idle.append(views)
+
+    def _reader(self, generation: str, version: int) -> Reader:
+        with self._lock:
+            now = self._open
+            if now is None or now.generation != generation:
+                now = _Open(generation, version, Reader(self._folder / generation))
+            elif now.version < version:
+                now.reader.reload()
+                now = _Open(generation, version, now.reader)
+            self._open = now
+            return now.reader
+
+    def _note(self, view: View | None) -> None:
+        opened = self._open
+        if view is None or opened is None:
+            self._stamp = None
+            return
+        counts = view.files, view.chunks, view.overlay_files
+        self._stamp = Stamp(view.head, view.options, opened.generation, opened.version, *counts)
+
+
+def _first_wanted(limit: int, live: int, stored: int) -> int:
+    """How many to ask for at first: more where much of the store is not of this view."""
+    share = stored / live if live else 1.0
+    return min(int((limit + 8) * max(1.0, min(share, 8.0))), MAX_CANDIDATES)
 
 
 class _Files:
-    """Texts read back from git, the latest kept; one thread at a time inside."""
+    """Texts read back from git and from disk, the latest kept; one thread at a time inside."""
 
-    def __init__(self, git: Git) -> None:
+    def __init__(self, git: Git, work_tree: str | None) -> None:
         self._git = git
+        self._work_tree = work_tree
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, str] = OrderedDict()  # blob -> text
         self._size = 0
 
-    def hit(self, found: Found, commit: str) -> list[Hit]:
-        """The hit with its text; empty where the blob cannot be read."""
-        text = self._text(found.blob)
+    def hit(self, seen: _Seen, commit: str) -> list[Hit]:
+        """The hit with its text; none where that cannot be read, or has changed on disk since."""
+        path, start, end = seen.place
+        text = self._text(seen)
         if text is None:
             return []
-        lines = split_lines(text, found.end_line)[found.start_line - 1 : found.end_line]
-        return [Hit(*_place(found), score=found.score, commit=commit, text="\n".join(lines))]
+        lines = split_lines(text, end)[start - 1 : end]
+        if seen.layer == OVERLAY:
+            commit = ""
+        return [Hit(path, start, end, score=seen.found.score, commit=commit, text="\n".join(lines))]
 
-    def _text(self, blob: str) -> str | None:
+    def _text(self, seen: _Seen) -> str | None:
+        if seen.layer == OVERLAY:
+            return self._text_on_disk(seen)
         with self._lock:
-            if blob in self._kept:
-                self._kept.move_to_end(blob)
-                return self._kept[blob]
-            data = self._git.read(blob)
+            if seen.blob in self._kept:
+                self._kept.move_to_end(seen.blob)
+                return self._kept[seen.blob]
+            data = self._git.read(seen.blob)
             if data is None:
                 return None
-            text = self._kept[blob] = decode(data)
+            text = self._kept[seen.blob] = decode(data)
             self._size += len(text)
             while self._size > MAX_CACHED and len(self._kept) > 1:
                 self._size -= len(self._kept.popitem(last=False)[1])
             return text
 
+    def _text_on_disk(self, seen: _Seen) -> str | None:
+        """Read each time: what the file held when it was indexed must not be shown once it holds else."""
+        data = read(self._work_tree or "", seen.path, MAX_CACHED)
+        return decode(data) if data is not None and blob_id(data) == seen.blob else None
+
     def close(self) -> None:
         with self._lock:
             self._kept.clear()
             self._git.close()
-
-
-def _place(found: Found) -> tuple[str, int, int]:
-    return found.path, found.start_line, found.end_line
-
-
-def _is_new(found: Found, seen: set[tuple[str, int, int]]) -> bool:
-    key = found.blob, found.start_line, found.end_line
-    if key in seen:
-        return False
-    seen.add(key)
-    return True
-
-
-def _open_live(folder: Path) -> tuple[Reader, Stamp] | None:
-    """The generation that the stamp names; tried again when a writer swaps it in between."""
-    for _ in range(5):
-        try:
-            stamp = read_stamp(folder)
-        except CorruptError:
-            return None
-        if stamp is None or stamp.format != FORMAT:
-            return None
-        try:
-            return Reader(folder / stamp.generation), stamp
-        except CorruptError:
-            continue
-    return None

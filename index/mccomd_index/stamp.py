@@ -1,89 +1,44 @@
-"""The stamp: what an index folder holds, of which commit, made how.
+"""The folder of a store: its format, its generations, and who may write.
 
     folder/
-      stamp.json    written last, under a temporary name, then renamed: it alone says what is live
+      views.db      which work tree holds what, and which generation is live (views.py)
       lock          one writer at a time; the kernel lets go of a dead one
-      gen-0001/     Tantivy's files; the stamp names the live generation
+      gen-0001/     Tantivy's files
 
-Knows no git and no Tantivy.
+Knows no git, no SQLite and no Tantivy.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from .errors import CorruptError, FolderError, LockedError
+from .errors import FolderError, LockedError
 from .types import IndexOptions
 
-FORMAT = 1  # raise it whenever chunks, words, filters or the schema come out differently
+FORMAT = 2  # raise it whenever chunks, words, filters or the schema come out differently
 LOCK_WAIT_S = 600.0  # a first index of a very large repository takes minutes
 
-_NAME = "stamp.json"
 _GENERATION = re.compile(r"gen-(\d{4,})")
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What the live generation holds."""
+    """What a work tree's view of the live generation is."""
 
-    format: int
-    options: IndexOptions
     commit: str | None  # None: HEAD was unborn
-    generation: str  # name of the folder beside the stamp
+    options: IndexOptions
+    generation: str  # name of the folder beside views.db
+    version: int  # grows with every commit to the store
     files: int
     chunks: int
-    dead_chunks: int  # replaced or removed since the generation began; they still weigh on scores
-    # Where refreshes set out for and did not come back from: the generation holds `commit` or one of these.
-    pending: tuple[str | None, ...] = ()
-
-
-def read_stamp(folder: Path) -> Stamp | None:
-    """The stamp of an index folder; None where there is none yet.
-
-    CorruptError: it is damaged.  FolderError: it cannot be read.
-    """
-    place = folder / _NAME
-    try:
-        text = place.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise FolderError(f"{place}: cannot be read: {error.strerror}") from error
-    try:
-        return _parse(json.loads(text))
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{place}: damaged ({len(text)} bytes): {error}") from error
-
-
-def write_stamp(folder: Path, stamp: Stamp) -> None:
-    """Put a stamp in place in one step.
-
-    Not synced to disk: what a power cut may leave is a truncated stamp, which is seen and cured.
-    """
-    temporary = folder / f"{_NAME}.{os.getpid()}"
-    try:
-        temporary.write_text(json.dumps(asdict(stamp), indent=1), encoding="utf-8")
-        os.replace(temporary, folder / _NAME)
-    except OSError as error:
-        raise FolderError(f"{folder}: cannot be written: {error.strerror}") from error
-
-
-def stamp_mark(folder: Path) -> tuple[int, int] | None:
-    """A value that differs whenever the stamp was replaced; costs one stat."""
-    try:
-        found = os.stat(folder / _NAME)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino
+    overlay_files: int
 
 
 def new_generation(folder: Path) -> Path:
@@ -98,16 +53,13 @@ def new_generation(folder: Path) -> Path:
 
 
 def remove_other_generations(folder: Path, *kept: str) -> None:
-    """Remove what no stamp names: old generations and what a crash left.
+    """Remove what is not live: old generations and what a crash left.
 
     A reader that has one open keeps its mapped files; where the system refuses, the next rebuild tries again.
     """
     for name in os.listdir(folder):
         if _GENERATION.fullmatch(name) and name not in kept:
             shutil.rmtree(folder / name, ignore_errors=True)
-        elif name.startswith(f"{_NAME}."):
-            with contextlib.suppress(OSError):
-                os.unlink(folder / name)
 
 
 @contextlib.contextmanager
@@ -151,25 +103,3 @@ else:
         except BlockingIOError:
             return False
         return True
-
-
-def _parse(found: Any) -> Stamp:
-    if found["format"] != FORMAT:
-        return Stamp(int(found["format"]), IndexOptions(), None, "", 0, 0, 0)
-    options = found["options"]
-    stamp = Stamp(
-        format=FORMAT,
-        options=IndexOptions(
-            int(options["max_file_kb"]), tuple(options["ignore"]), tuple(options["languages"])
-        ),
-        commit=found["commit"],
-        generation=found["generation"],
-        files=int(found["files"]),
-        chunks=int(found["chunks"]),
-        dead_chunks=int(found["dead_chunks"]),
-        pending=tuple(found["pending"]),
-    )
-    commits = (stamp.commit, *stamp.pending)
-    if not _GENERATION.fullmatch(stamp.generation) or not all(isinstance(c, str | None) for c in commits):
-        raise ValueError("names no generation or commit")
-    return stamp

@@ -1,13 +1,14 @@
-"""Chunks in Tantivy: written by path, found by words.
+"""Chunks in Tantivy: written by content, found by words.
 
-The only importer of tantivy. Knows no git, no stamp and no source text: a chunk is its words, and what is
-kept of it is where to read it back (path, blob, lines). Tantivy's query syntax is never used, so nothing a
-user writes can be an operator.
+The only importer of tantivy. Knows no git, no path and no source text: a chunk is its words, the id of the
+content that it is of, and its lines. Content is added once and stays until the next generation. Tantivy's
+query syntax is never used, so nothing a user writes can be an operator.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,17 +25,26 @@ MAX_CONSIDERED = 800  # distinct words of a query that are looked up at all, 1 Â
 
 
 class Found(NamedTuple):
-    """Where a found chunk can be read."""
+    """A found chunk."""
 
     score: float
-    path: str
-    blob: str
+    content: int
     start_line: int
     end_line: int
 
 
+def content_id(blob: str, language: str) -> int:
+    """What chunks follow from, a blob and a language, as 63 bits.
+
+    Two contents share an id by chance once in 2e7 repositories of a million files; then one would be shown
+    in the other's place.
+    """
+    digest = hashlib.blake2b(bytes.fromhex(blob) + language.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
 class Writer:
-    """Adds and removes chunks; nothing is seen by readers before `commit`."""
+    """Adds contents; nothing is seen by readers before `commit`."""
 
     def __init__(self, folder: Path, *, bulk: bool) -> None:
         self._folder = folder
@@ -43,38 +53,19 @@ class Writer:
             self._index.config_reader("manual")
             self._writer = self._index.writer(BULK_HEAP if bulk else SMALL_HEAP, 1)
 
-    def add(self, path: str, blob: str, chunks: Iterable[ChunkFields]) -> None:
-        """Add a file's chunks."""
-        name, content, first = _path_out(path), bytes.fromhex(blob), True
+    def add(self, content: int, chunks: Iterable[ChunkFields]) -> None:
+        """Add the chunks of a content that the store does not have."""
         for start, end, texts in chunks:
             document = tantivy.Document()
-            document.add_text("path", name)
+            document.add_unsigned("content", content)
             for field, words in zip(FIELDS, texts, strict=True):
                 document.add_text(field.name, words)
-            document.add_bytes("blob", content)
-            document.add_unsigned("start", start)
-            document.add_unsigned("end", end)
-            if first:
-                document.add_unsigned("first", 1)
-                first = False
+            document.add_unsigned("lines", start << 32 | end)
             self._writer.add_document(document)
-
-    def remove(self, path: str) -> None:
-        """Remove every chunk of a path that was added before this call."""
-        self._writer.delete_documents_by_term("path", _path_out(path))
 
     def commit(self) -> None:
         with _explained(self._folder):
             self._writer.commit()
-
-    def counts(self) -> tuple[int, int]:
-        """Files and chunks as committed."""
-        with _explained(self._folder):
-            self._index.reload()
-            searcher = self._index.searcher()
-            query = tantivy.Query.term_query(self._index.schema, "first", 1)
-            files: Any = searcher.search(query, 1, count=True)  # its stubs forget `count`
-            return int(files.count), int(searcher.num_docs)
 
     def close(self) -> None:
         """Let merges that the commits began finish; ends this writer."""
@@ -93,8 +84,23 @@ class Reader:
             self._searcher = self._index.searcher()
         self._schema = self._index.schema
 
+    @property
+    def chunks(self) -> int:
+        """Of all contents, whether a view names them or not."""
+        return int(self._searcher.num_docs)
+
+    def chunks_of(self, content: int) -> int:
+        """How many chunks of a content the store has; 0: it has not got it, or it has none."""
+        return int(self._searcher.doc_freq("content", content))
+
+    def reload(self) -> None:
+        """See what was committed since."""
+        with _explained(self._folder):
+            self._index.reload()
+            self._searcher = self._index.searcher()
+
     def search(self, terms: Sequence[str], limit: int) -> list[Found]:
-        """The chunks that match any of the words, best first (BM25); equal scores by path and line.
+        """The chunks that match any of the words, best first (BM25); more of them begin with the same.
 
         Of more than 60 words that occur at all, the 60 rarest count.
         """
@@ -109,8 +115,13 @@ class Reader:
                 return []
             # count=True would turn off the pruning of block-max WAND
             result = searcher.search(tantivy.Query.boolean_query(queries), limit, count=False)
-            found = [_found(searcher.doc(address), score) for score, address in result.hits]
-        return sorted(found, key=lambda hit: (-hit.score, hit.path, hit.start_line))
+            addresses = [address for _, address in result.hits]
+            contents: list[Any] = searcher.fast_field_values("content", addresses)
+            lines: list[Any] = searcher.fast_field_values("lines", addresses)
+        return [
+            Found(float(score), content, span >> 32, span & 0xFFFFFFFF)
+            for (score, _), content, span in zip(result.hits, contents, lines, strict=True)
+        ]
 
     def _term_query(self, field: str, weight: float, term: str) -> Any:
         query = tantivy.Query.term_query(self._schema, field, term, "freq")
@@ -129,35 +140,13 @@ def _rarest(searcher: Any, terms: Sequence[str]) -> list[str]:
     return [term for _, term in known[:MAX_TERMS]]
 
 
-def _found(document: Any, score: float) -> Found:
-    return Found(
-        score=float(score),
-        path=_path_in(document.get_first("path")),
-        blob=bytes(document.get_first("blob")).hex(),
-        start_line=int(document.get_first("start")),
-        end_line=int(document.get_first("end")),
-    )
-
-
 def _schema() -> Any:
     builder = tantivy.SchemaBuilder()
-    builder.add_text_field("path", stored=True, tokenizer_name="raw", index_option="basic")
+    builder.add_unsigned_field("content", indexed=True, fast=True)
     for field in FIELDS:
         builder.add_text_field(field.name, tokenizer_name="whitespace", index_option="freq")
-    builder.add_bytes_field("blob", stored=True)
-    builder.add_unsigned_field("start", stored=True)
-    builder.add_unsigned_field("end", stored=True)
-    builder.add_unsigned_field("first", indexed=True)  # on one chunk of each file: counts files
+    builder.add_unsigned_field("lines", fast=True)  # first << 32 | last
     return builder.build()
-
-
-def _path_out(path: str) -> str:
-    """A path as Tantivy, which takes no lone surrogates, can hold it: each of its bytes as one character."""
-    return path.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def _path_in(name: str) -> str:
-    return name.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 @contextlib.contextmanager

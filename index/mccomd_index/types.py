@@ -51,6 +51,8 @@ class Status:
     )
     files: int
     chunks: int
+    overlay_files: int  # that differ from HEAD on disk
+    note: str  # what is not in the overlay, and why
 
 
 @dataclass(frozen=True)
@@ -70,21 +72,23 @@ class Report:
     head: str | None
     files: int
     chunks: int
+    overlay_files: int  # that differ from HEAD on disk
     changed_files: int  # read, replaced or removed
     bytes: int  # of source text taken in
     unreadable: int  # files whose blob is missing (partial clone) or damaged
     ms: float
-    rebuilt: bool
+    rebuilt: bool  # from all of HEAD, not from a difference
     reason: str
+    note: str  # what is not in the overlay, and why
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk found, with its text as it stood in `commit`."""
+    """A chunk found, with its text."""
 
     path: str  # relative to the work tree; bytes that are no UTF-8 are surrogates (os.fsencode)
     start_line: int  # 1-based
     end_line: int  # inclusive
     score: float
-    commit: str
+    commit: str  # that the text stands in; "" for what is on disk, or in an editor, and not committed
     text: str  # lines joined by \n, whatever the file's line ends are

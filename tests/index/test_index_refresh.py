@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -21,11 +23,10 @@ from mccomd_index import (
     Progress,
     RepositoryError,
     Snapshot,
-    Stamp,
     refresh,
-    stamp,
     status,
     store,
+    views,
 )
 from mccomd_index.stamp import writer_lock
 
@@ -74,7 +75,10 @@ def test_empty_repository_and_unborn_branch(repo: Repo, indexed: Indexed) -> Non
     assert not indexed.refresh().rebuilt
     assert indexed.paths("alpha") == ["a.py"]
     repo.git("checkout", "--quiet", "--orphan", "empty")
-    assert indexed.refresh().files == 0
+    report = indexed.refresh()
+    assert (report.files, report.overlay_files) == (0, 1)  # what is staged differs from no commit at all
+    repo.git("rm", "--quiet", "--force", "a.py")
+    assert indexed.refresh().overlay_files == 0
     assert indexed.paths("alpha") == []
 
 
@@ -139,22 +143,6 @@ def test_a_change_of_mode_or_message_alone_reads_nothing(repo: Repo, indexed: In
     assert indexed.status().state is IndexState.CURRENT
     assert indexed.paths("alpha") == ["a.py"]
     assert indexed.snapshot().search("alpha", 1)[0].commit == head
-
-
-def test_worktrees_have_indexes_of_their_own(repo: Repo, indexed: Indexed, tmp_path: Path) -> None:
-    repo.commit({"a.py": "alpha = 1\n"})
-    repo.git("worktree", "add", "--quiet", "-b", "side", str(tmp_path / "side"))
-    (tmp_path / "side" / "s.py").write_text("sideways = 1\n")
-    repo.git("-C", str(tmp_path / "side"), "add", "s.py")
-    repo.git("-C", str(tmp_path / "side"), "commit", "--quiet", "-m", "side")
-    indexed.refresh()
-    found = mccomd_index.find_repository(tmp_path / "side")
-    assert found is not None
-    refresh(found, tmp_path / "side-index", IndexOptions())
-    snapshot = Snapshot.open(found, tmp_path / "side-index")
-    assert snapshot is not None
-    assert [hit.path for hit in snapshot.search("sideways", 5)] == ["s.py"]
-    assert indexed.paths("sideways") == []
 
 
 def test_bare_repositories_detached_heads_and_submodules(
@@ -286,42 +274,60 @@ def test_other_options_rebuild_with_the_reason(repo: Repo, indexed: Indexed) -> 
     assert indexed.status().state is IndexState.CURRENT
 
 
-def test_another_format_rebuilds(repo: Repo, indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_of_the_first_format_rebuilds(repo: Repo, indexed: Indexed) -> None:
     repo.commit({"a.py": "needle = 1\n"})
-    indexed.refresh()
-    place = indexed.folder / "stamp.json"
-    place.write_text(json.dumps({"format": 0}))
+    (indexed.folder / "gen-0007").mkdir(parents=True)
+    (indexed.folder / "stamp.json").write_text(json.dumps({"format": 1, "generation": "gen-0007"}))
     assert indexed.status().state is IndexState.OTHER_FORMAT
     assert Snapshot.open(repo.found(), indexed.folder) is None
     report = indexed.refresh()
     assert report.rebuilt
-    assert "format 0" in report.reason
+    assert "index format 1, this version writes" in report.reason
+    assert indexed.paths("needle") == ["a.py"]
+    assert sorted(place.name for place in indexed.folder.iterdir() if place.is_dir()) == ["gen-0008"]
+    assert not (indexed.folder / "stamp.json").exists()
+
+
+@pytest.mark.parametrize("number", [1, 99])
+def test_another_format_rebuilds(repo: Repo, indexed: Indexed, number: int) -> None:
+    repo.commit({"a.py": "needle = 1\n"})
+    indexed.refresh()
+    with contextlib.closing(sqlite3.connect(indexed.folder / views.NAME)) as db:
+        db.execute(f"PRAGMA user_version = {number}")
+    assert indexed.status().state is IndexState.OTHER_FORMAT
+    assert Snapshot.open(repo.found(), indexed.folder) is None
+    report = indexed.refresh()
+    assert report.rebuilt
+    assert f"format {number}" in report.reason
     assert indexed.paths("needle") == ["a.py"]
 
 
-@pytest.mark.parametrize("keep", [0, 1, 40])
-def test_a_truncated_stamp_rebuilds(repo: Repo, indexed: Indexed, keep: int) -> None:
+@pytest.mark.parametrize("keep", [0, 1, 40, 5000])
+def test_truncated_views_rebuild(repo: Repo, indexed: Indexed, keep: int) -> None:
     repo.commit({"a.py": "needle = 1\n"})
     indexed.refresh()
-    place = indexed.folder / "stamp.json"
-    place.write_bytes(place.read_bytes()[:keep])
+    os.truncate(indexed.folder / views.NAME, keep)
     assert indexed.status().state is IndexState.CORRUPT
     assert Snapshot.open(repo.found(), indexed.folder) is None
     report = indexed.refresh()
     assert report.rebuilt
-    assert "stamp.json: damaged" in report.reason
+    assert "views.db: damaged" in report.reason
     assert indexed.paths("needle") == ["a.py"]
 
 
-@pytest.mark.parametrize(
-    "text", ["[]", "null", '{"format": 1}', '{"format": 1, "generation": "../x"}', "\ud800"]
-)
-def test_a_stamp_with_anything_in_it_is_no_crash(repo: Repo, indexed: Indexed, text: str) -> None:
+@pytest.mark.parametrize("sql", [
+    "DROP TABLE places", "DROP TABLE views", "DROP TABLE store", "DELETE FROM store",
+    "UPDATE views SET options = '[]'", "UPDATE store SET generation = '../x'",
+])  # fmt: skip
+def test_views_with_anything_in_them_are_no_crash(repo: Repo, indexed: Indexed, sql: str) -> None:
     repo.commit({"a.py": "needle = 1\n"})
     indexed.refresh()
-    (indexed.folder / "stamp.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    assert indexed.status().state is IndexState.CORRUPT
+    with contextlib.closing(sqlite3.connect(indexed.folder / views.NAME)) as db:
+        db.execute(sql)
+        db.commit()
+    repo.commit({"b.py": "needle = 2\n"})
     assert indexed.refresh().rebuilt
+    assert indexed.paths("needle") == ["a.py", "b.py"]
 
 
 def segment_files(indexed: Indexed) -> list[Path]:
@@ -403,11 +409,21 @@ class Crash(BaseException):
     """The process dies here."""
 
 
-@pytest.mark.parametrize("step", ["write_stamp", "last write_stamp", "commit", "add"])
+STEPS = ["add", "commit", "put", "update"]  # of the store, and of the views
+
+
+def crash_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise Crash
+
+    place = store.Writer if step in ("add", "commit") else views.Views
+    monkeypatch.setattr(place, step, crash)
+
+
+@pytest.mark.parametrize("step", STEPS)
 def test_a_crash_at_any_step_of_catching_up_is_cured_by_the_next_refresh(
     repo: Repo, indexed: Indexed, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """Between Tantivy's commit and the stamp the index is newer than it says; the diff is applied again."""
     repo.commit({"a.py": "alpha = 1\n", "b.py": "beta = 1\n"})
     indexed.refresh()
     repo.commit({"a.py": "changed = 1\n", "b.py": None, "c.py": "changed = 2\n"})
@@ -416,23 +432,23 @@ def test_a_crash_at_any_step_of_catching_up_is_cured_by_the_next_refresh(
         indexed.refresh()
     monkeypatch.undo()
     assert indexed.status().state is IndexState.BEHIND
+    assert indexed.paths("alpha beta") == ["a.py", "b.py"]
     assert not indexed.refresh().rebuilt
     check_equals_a_fresh_index(indexed, "alpha", "beta", "changed")
 
 
 @pytest.mark.parametrize("then", ["reset", "move on", "amend", "gone"])
-def test_a_crash_before_the_stamp_is_no_trap_when_head_moves_before_the_next_refresh(
+def test_a_crash_before_the_view_is_no_trap_when_head_moves_before_the_next_refresh(
     repo: Repo, indexed: Indexed, monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
     """Tantivy held b's commit, the stamp said a's, HEAD went back to a's: the index called itself current."""
     first = repo.commit({"a.py": "alpha = 1\n", "b.py": "beta = 1\n"})
     indexed.refresh()
     repo.commit({"a.py": "interrupted = 1\n", "b.py": None, "c.py": "interrupted = 2\n"})
-    crash_at("last write_stamp", monkeypatch)
+    crash_at("update", monkeypatch)
     with pytest.raises(Crash):
         indexed.refresh()
     monkeypatch.undo()
-    assert "interrupted" in indexed.status().reason
     if then == "amend":
         repo.commit({"a.py": "alpha = 2\n"}, "--amend")
     else:
@@ -442,12 +458,11 @@ def test_a_crash_before_the_stamp_is_no_trap_when_head_moves_before_the_next_ref
     if then == "gone":
         repo.git("reflog", "expire", "--expire=now", "--all")
         repo.git("gc", "--quiet", "--prune=now")
-    assert indexed.status().state is IndexState.BEHIND
-    assert indexed.refresh().rebuilt is (then == "gone")
+    indexed.refresh()
     check_equals_a_fresh_index(indexed, "alpha", "beta", "interrupted", "delta")
 
 
-@pytest.mark.parametrize("step", ["write_stamp", "commit", "add"])
+@pytest.mark.parametrize("step", STEPS)
 def test_a_crash_at_any_step_of_a_rebuild_leaves_the_old_index(
     repo: Repo, indexed: Indexed, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -460,22 +475,6 @@ def test_a_crash_at_any_step_of_a_rebuild_leaves_the_old_index(
     assert indexed.paths("alpha") == ["a.py"]
     assert indexed.refresh().changed_files == 0
     assert len([place for place in indexed.folder.iterdir() if place.is_dir()]) == 1
-
-
-def crash_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(*_: object) -> None:
-        raise Crash
-
-    def crash_at_the_last(folder: Path, written: Stamp) -> None:
-        if not written.pending:
-            raise Crash
-        stamp.write_stamp(folder, written)
-
-    if step.endswith("write_stamp"):
-        module = sys.modules["mccomd_index.refresh"]  # the function of that name hides it
-        monkeypatch.setattr(module, "write_stamp", crash if step == "write_stamp" else crash_at_the_last)
-    else:
-        monkeypatch.setattr(store.Writer, step, crash)
 
 
 def test_an_index_folder_that_cannot_be_made_is_a_clear_error(repo: Repo, tmp_path: Path) -> None:
@@ -535,18 +534,81 @@ def test_concurrent_refreshes_take_turns(repo: Repo, indexed: Indexed) -> None:
         assert worker.end() == 0
 
 
-def test_many_replaced_chunks_are_cleared_away(
+def test_contents_that_no_work_tree_has_are_cleared_away(
     repo: Repo, indexed: Indexed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BM25 counts dead chunks: after enough of them the scores would not be those of a fresh index."""
+    """BM25 counts dead chunks: past as many as live ones they go."""
     monkeypatch.setattr(sys.modules["mccomd_index.refresh"], "MIN_DEAD", 3)
-    repo.commit({f"m{number}.py": "word = 1\n" for number in range(8)})
+    repo.commit({f"m{number}.py": f"word = {number}00\n" for number in range(8)})
     indexed.refresh()
-    repo.commit({f"m{number}.py": "word = 2\n" for number in range(3)})
+    repo.commit({f"m{number}.py": f"word = {number}11\n" for number in range(8)})
     assert not indexed.refresh().rebuilt
-    repo.commit({f"m{number}.py": "word = 3\n" for number in range(1)})
+    repo.commit({"m0.py": "word = 222\n"})
     report = indexed.refresh()
     assert report.rebuilt
-    assert "replaced chunks" in report.reason
-    assert stamp.read_stamp(indexed.folder) == replace(indexed.snapshot().stamp, dead_chunks=0)
+    assert report.reason == "9 chunks that no work tree has beside 8 live ones"
+    assert indexed.snapshot().stamp.generation == "gen-0002"
     check_equals_a_fresh_index(indexed, "word")
+
+
+def test_a_branch_switched_back_reads_nothing(repo: Repo, indexed: Indexed) -> None:
+    repo.commit({f"m{number}.py": f"main_{number} = 1\n" for number in range(8)})
+    indexed.refresh()
+    repo.git("checkout", "--quiet", "-b", "side")
+    repo.commit({f"m{number}.py": f"side_{number} = 1\n" for number in range(8)})
+    assert indexed.refresh().bytes > 0
+    repo.git("checkout", "--quiet", "main")
+    report = indexed.refresh()
+    assert (report.rebuilt, report.changed_files, report.bytes) == (False, 8, 0)
+    check_equals_a_fresh_index(indexed, "main_1 main_2", "side_1")
+
+
+def test_a_rename_reads_nothing(repo: Repo, indexed: Indexed) -> None:
+    repo.commit({"a.py": "alpha = 1\n", "b.py": "beta = 1\n"})
+    indexed.refresh()
+    repo.git("mv", "a.py", "deep.py")
+    repo.commit()
+    assert indexed.refresh().bytes == 0
+    assert indexed.paths("alpha") == ["deep.py"]
+    repo.git("mv", "deep.py", "deep.txt")  # another language: other chunks
+    repo.commit()
+    assert indexed.refresh().bytes > 0
+    check_equals_a_fresh_index(indexed, "alpha")
+
+
+def test_work_trees_of_one_repository_share_contents_and_see_their_own(
+    repo: Repo, indexed: Indexed, tmp_path: Path
+) -> None:
+    repo.commit({f"m{number}.py": f"word_{number} = 1\n" for number in range(8)})
+    indexed.refresh()
+    repo.git("worktree", "add", "--quiet", "-b", "side", str(tmp_path / "side"))
+    (tmp_path / "side" / "s.py").write_text("sideways = 1\n")
+    repo.git("-C", str(tmp_path / "side"), "add", "s.py")
+    repo.git("-C", str(tmp_path / "side"), "commit", "--quiet", "-m", "side")
+    side = mccomd_index.find_repository(tmp_path / "side")
+    assert side is not None
+    report = refresh(side, indexed.folder, IndexOptions())
+    assert (report.files, report.bytes, report.rebuilt) == (9, len("sideways = 1\n"), True)
+    snapshot = Snapshot.open(side, indexed.folder)
+    assert snapshot is not None
+    assert [hit.path for hit in snapshot.search("sideways", 5)] == ["s.py"]
+    assert indexed.paths("sideways") == []
+    assert indexed.refresh(rebuild=True).files == 8
+    assert [hit.path for hit in snapshot.search("sideways", 5)] == ["s.py"]  # in the new generation, too
+    assert len(indexed.paths("word")) == 8
+    repo.git("worktree", "remove", "--force", str(tmp_path / "side"))
+    indexed.refresh(rebuild=True)
+    assert snapshot.search("sideways", 5) == []
+
+
+def test_a_partial_clone_that_fetched_what_it_lacked_is_completed(repo: Repo, indexed: Indexed) -> None:
+    repo.commit({"a.py": "needle = 1\n", "b.py": "needle = 2\n"})
+    place = repo.object_file(repo.git("rev-parse", "HEAD:a.py"))
+    data = place.read_bytes()
+    place.unlink()
+    assert indexed.refresh().unreadable == 1
+    assert indexed.refresh().unreadable == 1
+    place.write_bytes(data)
+    report = indexed.refresh()
+    assert (report.files, report.unreadable, report.rebuilt) == (2, 0, False)
+    check_equals_a_fresh_index(indexed, "needle")

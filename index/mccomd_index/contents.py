@@ -1,0 +1,95 @@
+"""Contents of one generation while it is written: added once each, counted, committed in portions.
+
+A content is what a blob's text is in one language (`store.content_id`). Knows no path, no view and no git:
+it is told how to read what it lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from . import filters
+from .chunk import decode, split_lines
+from .fields import ChunkFields, chunk_fields
+from .store import Reader, Writer
+from .views import UNREADABLE, Views
+
+PORTION = 64_000_000  # bytes of source between commits: after a crash so much is read again at most
+
+
+class Contents:
+    """What a store has, and what is being added."""
+
+    def __init__(self, views: Views, folder: Path, *, fresh: bool = False) -> None:
+        """fresh: the folder is empty, nothing needs to be looked up in it."""
+        self.folder = folder
+        self.bytes = 0  # of source text taken in
+        self._views = views
+        self._fresh = fresh
+        self._reader = None if fresh else Reader(folder)
+        self._writer = Writer(folder, bulk=True) if fresh else None
+        self._added: dict[int, int] = {}  # content -> chunks
+        self._uncommitted = 0  # bytes
+
+    def ensure(self, content: int, language: str, read: Callable[[], bytes | None]) -> int:
+        """How many chunks a content has, once it is in the store; UNREADABLE where it cannot be read."""
+        known = self._known(content)
+        if known is not None:
+            return known
+        data = read()
+        if data is None:
+            return UNREADABLE
+        chunks = chunks_of(data, language)
+        self._added[content] = len(chunks)
+        if chunks:
+            self.bytes += len(data)
+            self._uncommitted += len(data)
+            self._open_writer().add(content, chunks)
+        else:
+            self._views.add_barren(content)
+        if self._uncommitted > PORTION:
+            self.commit()
+        return len(chunks)
+
+    def commit(self) -> bool:
+        """Make what was added searchable; whether there was anything."""
+        if self._writer is None:
+            return False
+        self._writer.commit()
+        self._uncommitted = 0
+        return True
+
+    def stored(self) -> int:
+        """Chunks of all contents, as committed."""
+        if self._reader is None:
+            self._reader = Reader(self.folder)
+        self._reader.reload()
+        return self._reader.chunks
+
+    def close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def _known(self, content: int) -> int | None:
+        added = self._added.get(content)
+        if added is not None:
+            return added
+        if not self._fresh and self._reader is not None and (chunks := self._reader.chunks_of(content)):
+            return chunks
+        return 0 if self._views.is_barren(content) else None
+
+    def _open_writer(self) -> Writer:
+        if self._writer is None:
+            self._writer = Writer(self.folder, bulk=False)
+        return self._writer
+
+
+def chunks_of(data: bytes, language: str) -> list[ChunkFields]:
+    """The chunks of a file's bytes; none where they are no text that people wrote."""
+    if filters.refuse_bytes(data):
+        return []
+    text = decode(data)
+    lines = split_lines(text)
+    return [] if filters.refuse_text(text, lines) else chunk_fields(lines, language)

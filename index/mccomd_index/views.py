@@ -1,0 +1,350 @@
+"""Which paths each work tree holds, and with what content: the views of a store, in SQLite.
+
+A store belongs to a repository; all its work trees share it. A view is one work tree: rows (path, content) of
+its HEAD, and of what differs from it on disk, the overlay, which wins. Content that no view names is dead.
+Every change is one transaction: a reader sees a view as it was or as it is, whatever happens to the writer.
+
+The only importer of sqlite3. Knows no git and no Tantivy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import CorruptError, FolderError
+from .stamp import FORMAT
+from .types import IndexOptions
+
+NAME = "views.db"
+HEAD, OVERLAY = 0, 1  # layers
+UNREADABLE = -1  # in the place of a number of chunks: git lacks the blob
+
+_TABLES = f"""
+PRAGMA journal_mode = WAL;
+BEGIN;
+CREATE TABLE store (generation TEXT NOT NULL, version INTEGER NOT NULL);
+CREATE TABLE views (
+    id INTEGER PRIMARY KEY, place BLOB NOT NULL UNIQUE, head TEXT, options TEXT NOT NULL,
+    files INTEGER NOT NULL, chunks INTEGER NOT NULL, overlay_files INTEGER NOT NULL, note TEXT NOT NULL
+);
+CREATE TABLE places (
+    view INTEGER NOT NULL, path BLOB NOT NULL, layer INTEGER NOT NULL,
+    content INTEGER, blob BLOB, chunks INTEGER NOT NULL, mark INTEGER NOT NULL,
+    PRIMARY KEY (view, path, layer)
+) WITHOUT ROWID;
+CREATE INDEX by_content ON places (content, view);
+CREATE TABLE barren (content INTEGER PRIMARY KEY);
+PRAGMA user_version = {FORMAT};
+COMMIT;
+"""
+
+
+class Place(NamedTuple):
+    """A path of a view and what it holds."""
+
+    path: str
+    content: int | None  # see `store.content_id`; None: nothing that can be found (gone, or refused)
+    blob: str  # object id of its text in hex; "" with None
+    chunks: int  # of it in the store; UNREADABLE
+    mark: int = 0  # of the file on disk when it was read, 0: look again
+
+
+@dataclass(frozen=True)
+class View:
+    """One work tree as it is indexed."""
+
+    id: int
+    head: str | None  # commit; None: HEAD was unborn
+    options: IndexOptions
+    files: int  # of HEAD, with at least one chunk
+    chunks: int
+    overlay_files: int  # that differ from HEAD on disk
+    note: str  # what was left out of the overlay, and why
+
+
+class Views:
+    """The views of one store. Not for several threads at once."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self._folder = folder
+        self._db = connection
+
+    @classmethod
+    def open(cls, folder: Path) -> Views | None:
+        """Open what is there; None where nothing is, or another format.
+
+        CorruptError: it is damaged.  FolderError: it cannot be opened.
+        """
+        if found_format(folder) != FORMAT:
+            return None
+        with _explained(folder):
+            return cls(folder, _connect(folder, "rw"))
+
+    @classmethod
+    def create(cls, folder: Path, generation: str) -> Views:
+        """Begin anew, whatever was there; the generation's store is empty."""
+        wipe(folder)
+        with _explained(folder):
+            connection = _connect(folder, "rwc")
+            connection.executescript(_TABLES)
+            connection.execute("INSERT INTO store VALUES (?, 1)", (generation,))
+            os.chmod(folder / NAME, 0o600)
+            return cls(folder, connection)
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """All reads inside see one state."""
+        with _explained(self._folder):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """All or nothing of what is done inside."""
+        with _explained(self._folder):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+
+    # --- the store ------------------------------------------------------------------------------
+
+    def generation(self) -> tuple[str, int]:
+        """The folder of the live generation, and a number that grows with every commit to it."""
+        with _explained(self._folder):
+            row = self._db.execute("SELECT generation, version FROM store").fetchone()
+        if row is None:
+            raise CorruptError(f"{self._folder / NAME}: damaged: names no generation")
+        return str(row[0]), int(row[1])
+
+    def set_generation(self, generation: str) -> None:
+        self._db.execute("UPDATE store SET generation = ?, version = version + 1", (generation,))
+
+    def is_barren(self, content: int) -> bool:
+        """Whether a content is known to have no chunks: empty, binary, minified, generated."""
+        return self._db.execute("SELECT 1 FROM barren WHERE content = ?", (content,)).fetchone() is not None
+
+    def add_barren(self, content: int) -> None:
+        self._db.execute("INSERT OR IGNORE INTO barren VALUES (?)", (content,))
+
+    def live_chunks(self) -> int:
+        """Chunks that any view names, each content once."""
+        distinct = "SELECT DISTINCT content, chunks FROM places WHERE chunks > 0"
+        return int(self._db.execute(f"SELECT coalesce(sum(chunks), 0) FROM ({distinct})").fetchone()[0])
+
+    def contents_of_others(self, view: int) -> Iterator[Place]:
+        """Every content that the HEAD of another view holds, once."""
+        rows = self._db.execute(
+            "SELECT path, content, blob, chunks FROM places WHERE view != ? AND layer = 0 AND chunks > 0"
+            " GROUP BY content",
+            (view,),
+        )
+        return (_place(*row) for row in rows.fetchall())
+
+    def forget_overlays(self) -> None:
+        """Of all views; each comes back with the next look at its work tree."""
+        self._db.execute("DELETE FROM places WHERE layer = 1")
+        self._db.execute("UPDATE views SET overlay_files = 0")
+
+    def trim_barren(self) -> None:
+        self._db.execute("DELETE FROM barren WHERE content NOT IN (SELECT content FROM places)")
+
+    # --- views ----------------------------------------------------------------------------------
+
+    def view(self, place: str) -> View | None:
+        """The view of the work tree whose git directory is `place`."""
+        with _explained(self._folder):
+            row = self._db.execute(
+                "SELECT id, head, options, files, chunks, overlay_files, note FROM views WHERE place = ?",
+                (_path_out(place),),
+            ).fetchone()
+            return None if row is None else View(row[0], row[1], _options(row[2]), *row[3:])
+
+    def places_of_views(self) -> list[str]:
+        with _explained(self._folder):
+            return [_path_in(row[0]) for row in self._db.execute("SELECT place FROM views")]
+
+    def add(self, place: str, options: IndexOptions) -> View:
+        cursor = self._db.execute(
+            "INSERT INTO views (place, head, options, files, chunks, overlay_files, note)"
+            " VALUES (?, NULL, ?, 0, 0, 0, '')",
+            (_path_out(place), json.dumps(asdict(options))),
+        )
+        return View(int(cursor.lastrowid or 0), None, options, 0, 0, 0, "")
+
+    def update(self, view: View) -> None:
+        self._db.execute(
+            "UPDATE views SET head = ?, options = ?, files = ?, chunks = ?, overlay_files = ?, note = ?"
+            " WHERE id = ?",
+            (
+                view.head,
+                json.dumps(asdict(view.options)),
+                view.files,
+                view.chunks,
+                view.overlay_files,
+                view.note,
+                view.id,
+            ),
+        )
+
+    def forget(self, place: str) -> None:
+        found = self.view(place)
+        if found is not None:
+            self._db.execute("DELETE FROM places WHERE view = ?", (found.id,))
+            self._db.execute("DELETE FROM views WHERE id = ?", (found.id,))
+
+    # --- places ---------------------------------------------------------------------------------
+
+    def put(self, view: int, layer: int, places: Iterable[Place]) -> None:
+        """Add places, over those of the same path."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (view, _path_out(p.path), layer, p.content, bytes.fromhex(p.blob), p.chunks, p.mark)
+                for p in places
+            ),
+        )
+
+    def remove(self, view: int, layer: int, paths: Iterable[str]) -> None:
+        self._db.executemany(
+            "DELETE FROM places WHERE view = ? AND path = ? AND layer = ?",
+            ((view, _path_out(path), layer) for path in paths),
+        )
+
+    def clear(self, view: int, layer: int) -> None:
+        self._db.execute("DELETE FROM places WHERE view = ? AND layer = ?", (view, layer))
+
+    def at(self, view: int, layer: int, path: str) -> Place | None:
+        row = self._db.execute(
+            "SELECT path, content, blob, chunks, mark FROM places WHERE view = ? AND path = ? AND layer = ?",
+            (view, _path_out(path), layer),
+        ).fetchone()
+        return None if row is None else _place(*row)
+
+    def layer(self, view: int, layer: int) -> list[Place]:
+        """All places of a layer, by path."""
+        rows = self._db.execute(
+            "SELECT path, content, blob, chunks, mark FROM places WHERE view = ? AND layer = ? ORDER BY path",
+            (view, layer),
+        )
+        return [_place(*row) for row in rows]
+
+    def unreadable(self, view: int) -> list[Place]:
+        """Places of HEAD whose blob git lacked."""
+        rows = self._db.execute(
+            "SELECT path, content, blob, chunks, mark FROM places WHERE view = ? AND chunks = ?",
+            (view, UNREADABLE),
+        )
+        return [_place(*row) for row in rows]
+
+    def seen(self, view: int, content: int) -> list[tuple[int, Place]]:
+        """(layer, place) of each path that holds a content now, by path; the overlay hides what it covers."""
+        rows = self._db.execute(
+            "SELECT layer, path, content, blob, chunks, mark FROM places p WHERE content = ? AND view = ?"
+            " AND (layer = 1 OR NOT EXISTS (SELECT 1 FROM places o WHERE o.view = p.view AND o.path = p.path"
+            " AND o.layer = 1)) ORDER BY path",
+            (content, view),
+        )
+        return [(layer, _place(*rest)) for layer, *rest in rows]
+
+
+def found_format(folder: Path) -> int | None:
+    """The format of what is in an index folder; None where nothing is.
+
+    CorruptError: it is damaged.  FolderError: it cannot be opened.
+    """
+    place = folder / NAME
+    try:
+        if os.stat(place).st_size == 0:
+            raise CorruptError(f"{place}: damaged (0 bytes)")
+    except FileNotFoundError:
+        return 1 if (folder / "stamp.json").exists() else None
+    except OSError as error:
+        raise FolderError(f"{place}: cannot be read: {error.strerror}") from error
+    with _explained(folder), contextlib.closing(_connect(folder, "rw")) as db:
+        found = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if found == 0:
+        raise CorruptError(f"{place}: damaged: no index of ours")
+    return found
+
+
+def wipe(folder: Path) -> None:
+    """Remove the views; who has them open reads on what he has."""
+    for name in (NAME, f"{NAME}-wal", f"{NAME}-shm", "stamp.json"):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise FolderError(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def identity(folder: Path) -> tuple[int, int] | None:
+    """A value that differs when the views were begun anew; costs one stat."""
+    try:
+        found = os.stat(folder / NAME)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _connect(folder: Path, mode: str) -> sqlite3.Connection:
+    name = (folder / NAME).absolute().as_uri()
+    db = sqlite3.connect(
+        f"{name}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=10.0
+    )
+    db.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last commits, which are made again
+    db.execute("PRAGMA cache_size = -4000")  # KB
+    return db
+
+
+def _place(path: bytes, content: int | None, blob: bytes, chunks: int, mark: int = 0) -> Place:
+    return Place(_path_in(path), content, blob.hex(), chunks, mark)
+
+
+def _options(text: str) -> IndexOptions:
+    try:
+        found = json.loads(text)
+        names = tuple(found["ignore"]), tuple(found["languages"])
+        return IndexOptions(int(found["max_file_kb"]), *names)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{NAME}: damaged: options {text[:80]!r}") from error
+
+
+def _path_out(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
+
+
+def _path_in(path: bytes) -> str:
+    return bytes(path).decode("utf-8", "surrogateescape")
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if any(sign in text for sign in ("no such table", "no such column", "malformed", "has no column")):
+            raise CorruptError(f"{folder / NAME}: damaged: {text}") from error
+        raise FolderError(f"{folder}: the index folder cannot be written: {text}") from error
+    except sqlite3.DatabaseError as error:
+        raise CorruptError(f"{folder / NAME}: damaged: {error}") from error
