@@ -36,6 +36,9 @@ ProgressSink = Callable[[Progress], None]
 
 HEAD_CHECK_S = 1.0
 """HEAD is compared with the stamp at most so often while somebody types."""
+LOOK_S = 2.0
+LOOK_REST = 20.0
+"""The work tree is looked at at most every LOOK_S while somebody types, and for 1/20 of the time at most."""
 LOCATE_AGAIN_S = 2.0
 """`git init` and `rm -r .git` are seen after so long."""
 MAX_LOCATED = 10_000
@@ -59,6 +62,8 @@ class _Entry:
     folder: Path
     snapshot: Snapshot | None = None
     checked: float = -1e9  # time.monotonic() of the last comparison with HEAD
+    looked: float = -1e9  # the same, of the last look at the work tree
+    look_s: float = 0.0  # what that took
     running: asyncio.Task[dict[str, Any]] | None = None
     again: bool = False  # something changed while it was running
     progress: Progress | None = None
@@ -67,6 +72,10 @@ class _Entry:
     crashes: int = 0
     damaged: bool = False  # a search met damage that the stamp does not show
     filters: Filters | None = None  # asked again of every hit: what is left out now is not shown now
+
+    def overlay_due(self) -> bool:
+        """Whether to look at the work tree again: seldom, and the more seldom the longer it takes."""
+        return time.monotonic() - self.looked >= max(LOOK_S, LOOK_REST * self.look_s)
 
 
 class Indexing:
@@ -115,7 +124,7 @@ class Indexing:
     def commit_of(self, root: str | None) -> str:
         """The commit that searches of a repository see; "" while there is no index, or no repository."""
         entry = self._entries.get(root) if root else None
-        return (entry.snapshot.stamp.commit or "") if entry and entry.snapshot else ""
+        return entry.snapshot.commit if entry and entry.snapshot else ""
 
     def search(self, root: str, query: str, limit: int, *, without: str = "") -> Sequence[Snippet]:
         """Snippets of a repository's committed index, best first; none while there is no index."""
@@ -162,9 +171,8 @@ class Indexing:
         entry = self._entries[root]
         entry.crashes = 0
         started = time.monotonic()
-        task = entry.running
-        if task is None or rebuild:
-            task = self._spawn(entry, rebuild=rebuild, only_if_behind=False)
+        # One that is running may have read a HEAD that is no longer: what is asked for now comes after it.
+        task = self._spawn(entry, rebuild=rebuild, only_if_behind=False)
         if not wait:
             return await self._result(entry, {}, started)
         if sink:
@@ -229,17 +237,15 @@ class Indexing:
         root = _root(repository)
         known = self._entries.get(root)
         if known is None:
-            self._entries[root] = _Entry(repository, self._folder / folder_name(root))
+            self._entries[root] = _Entry(repository, self._folder / folder_name(repository.common_dir))
         else:
             known.repository = repository
         return root
 
     def _snapshot(self, entry: _Entry) -> Snapshot | None:
-        """The newest committed index; to look for news costs one stat."""
+        """What is committed; every search sees the newest."""
         if entry.snapshot is None:
             entry.snapshot = Snapshot.open(entry.repository, entry.folder)
-        else:
-            entry.snapshot.reload()
         return entry.snapshot
 
     def _spawn(self, entry: _Entry, *, rebuild: bool, only_if_behind: bool) -> asyncio.Task[dict[str, Any]]:
@@ -267,16 +273,23 @@ class Indexing:
             await asyncio.wait([before])
         options, _ = await self._lane.run(self._options_for, entry.repository)
         entry.filters = _filters(entry, options)
-        if only_if_behind and not await self._lane.run(self._is_behind, entry, options):
+        if (
+            only_if_behind
+            and not entry.overlay_due()
+            and not await self._lane.run(self._is_behind, entry, options)
+        ):
             return {}
         async with self._turn:  # one repository at a time: the indexer is one process at low priority
+            began = time.monotonic()
             report = await self._ask_worker(entry, options, rebuild)
-        entry.checked = time.monotonic()
+        entry.checked = entry.looked = time.monotonic()
+        entry.look_s = entry.looked - began
         entry.problem = str(report.get("error", ""))
         if entry.problem:
             log.warning("index of %s: %s", _root(entry.repository), entry.problem)
         else:
             entry.damaged = False
+            await self._lane.run(self.search, _root(entry.repository), "", 1)  # so that the next finds it open
         return report
 
     def _is_behind(self, entry: _Entry, options: IndexOptions) -> bool:
@@ -317,10 +330,12 @@ class Indexing:
         return RepositoryStatus(
             repository=_root(entry.repository),
             state=found.state.value,
-            reason="; ".join([*problems, entry.problem or found.reason]),
+            reason="; ".join(
+                [*problems, entry.problem or found.reason, *([found.note] if found.note else [])]
+            ),
             head=found.head or "",
             behind=found.behind,
-            overlay_files=0,
+            overlay_files=found.overlay_files,
             files=found.files,
             chunks=found.chunks,
             indexing=entry.running is not None,
@@ -352,10 +367,14 @@ def files_at_head(root: str) -> list[str]:
     return [] if repository is None else mccomd_index.files_at_head(repository)
 
 
-def folder_name(root: str) -> str:
-    """Legible and unique: the repository's name and a hash of where it lies."""
-    digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in os.path.basename(root.rstrip("/")))
+def folder_name(common_dir: str) -> str:
+    """Legible and unique: the repository's name and a hash of where its git directory lies.
+
+    All work trees of a repository have that directory in common, and so their index.
+    """
+    digest = hashlib.sha256(os.fsencode(common_dir)).hexdigest()[:16]
+    root = common_dir.rstrip("/").removesuffix("/.git")
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in os.path.basename(root))
     return f"{name[:40]}-{digest}"
 
 

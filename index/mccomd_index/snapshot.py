@@ -95,6 +95,11 @@ class Snapshot:
             raise CorruptError(f"{self._folder}: the index of this work tree is gone; refresh it")
         return self._stamp
 
+    @property
+    def commit(self) -> str:
+        """HEAD as the last search has seen it; "" unborn, or gone."""
+        return (self._stamp.commit or "") if self._stamp else ""
+
     def search(self, query: str, limit: int, exclude: Exclude | None = None) -> list[Hit]:
         """The best chunks for the words of a text, best first; equal scores by path and line.
 

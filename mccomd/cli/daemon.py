@@ -160,6 +160,10 @@ def _repository_text(repository: dict[str, Any]) -> str:
     text = f"{tilde(repository['repository'])}: {repository['state']}, HEAD {head}"
     if repository["indexing"]:
         return f"{text}, indexing {repository['progress']:.0%}"
+    if changed := repository["overlay_files"]:
+        text += f" + {changed} changed file{'s' if changed > 1 else ''}"
+    if repository["behind"] >= 0:
+        text += f", {repository['behind']} behind"
     text += f", {repository['files']} files, {repository['chunks']} chunks"
     return text + _because("" if repository["state"] == "current" else repository["reason"])
 
