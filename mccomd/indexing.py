@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mccomd_index
 from mccomd.config import IndexConfig
@@ -25,6 +25,9 @@ from mccomd.protocol import ErrorCode, Progress, RefreshResult, RepositoryStatus
 from mccomd.types import Snippet
 from mccomd.watching import Watching
 from mccomd_index import Filters, IndexOptions, IndexState, Repository, Snapshot, live_ignore_files
+
+if TYPE_CHECKING:
+    from mccomd_index.watch import Changes
 
 __all__ = ["Indexing", "Location", "OptionsFor", "files_at_head"]
 
@@ -38,7 +41,7 @@ HEAD_CHECK_S = 1.0
 """HEAD is compared with the stamp at most so often while somebody types."""
 LOOK_S = 2.0
 LOOK_REST = 20.0
-"""The work tree is looked at at most every LOOK_S while somebody types, and for 1/20 of the time at most."""
+"""The work tree is looked at for 1/20 of the time at most; every LOOK_S of typing where nobody watches it."""
 LOCATE_AGAIN_S = 2.0
 """`git init` and `rm -r .git` are seen after so long."""
 MAX_LOCATED = 10_000
@@ -64,6 +67,8 @@ class _Entry:
     checked: float = -1e9  # time.monotonic() of the last comparison with HEAD
     looked: float = -1e9  # the same, of the last look at the work tree
     look_s: float = 0.0  # what that took
+    disk_changed: bool | None = None  # since then; None: nobody watches
+    later: asyncio.TimerHandle | None = None  # a look that was put off
     running: asyncio.Task[dict[str, Any]] | None = None
     again: bool = False  # something changed while it was running
     progress: Progress | None = None
@@ -73,9 +78,13 @@ class _Entry:
     damaged: bool = False  # a search met damage that the stamp does not show
     filters: Filters | None = None  # asked again of every hit: what is left out now is not shown now
 
-    def overlay_due(self) -> bool:
-        """Whether to look at the work tree again: seldom, and the more seldom the longer it takes."""
-        return time.monotonic() - self.looked >= max(LOOK_S, LOOK_REST * self.look_s)
+    def rests_s(self) -> float:
+        """How long until the work tree may be looked at again."""
+        rest = LOOK_S if self.disk_changed is None else 0.0
+        return self.looked + max(rest, LOOK_REST * self.look_s) - time.monotonic()
+
+    def look_is_due(self) -> bool:
+        return self.disk_changed is not False and self.rests_s() <= 0
 
 
 class Indexing:
@@ -90,7 +99,7 @@ class Indexing:
         self._worker = Indexer()
         self._turn = asyncio.Lock()
         self._lane = Lane("index-reads")
-        self._watching = Watching(lambda root, _: self._changed(root), lambda: config().watched_folders)
+        self._watching = Watching(self._changed, lambda: config().watched_folders)
 
     # --- asked by the completer ---------------------------------------------------------------
 
@@ -113,6 +122,8 @@ class Indexing:
         if entry is None or not self._config().enabled:
             return
         self._watching.watch(root, entry.repository)
+        if self._watching.state(root)[0] in ("off", "stopped"):
+            entry.disk_changed = None
         if entry.running or entry.crashes >= MAX_CRASHES:
             return
         now = time.monotonic()
@@ -195,6 +206,9 @@ class Indexing:
     async def close(self) -> None:
         self._watching.close()
         for entry in self._entries.values():
+            if entry.later:
+                entry.later.cancel()
+        for entry in self._entries.values():
             if entry.running:
                 entry.running.cancel()
         await self._worker.close()
@@ -205,16 +219,26 @@ class Indexing:
 
     # --- inside -------------------------------------------------------------------------------
 
-    def _changed(self, root: str) -> None:
+    def _changed(self, root: str, changes: Changes) -> None:
         """The watcher saw HEAD, a ref or a file change: bring the index in step, once if often told."""
         entry = self._entries.get(root)
         if entry is None or not self._config().enabled or entry.crashes >= MAX_CRASHES:
             return
+        entry.disk_changed = bool(entry.disk_changed) or changes.everything or bool(changes.paths)
+        self._follow(entry)
+
+    def _follow(self, entry: _Entry) -> None:
+        if entry.disk_changed and (rest := entry.rests_s()) > 0 and entry.later is None:
+            entry.later = asyncio.get_running_loop().call_later(rest, self._look_later, entry)
         if entry.running:
             entry.again = True
             return
         entry.checked = time.monotonic()
         self._spawn(entry, rebuild=entry.damaged, only_if_behind=not entry.damaged)
+
+    def _look_later(self, entry: _Entry) -> None:
+        entry.later = None
+        self._follow(entry)
 
     async def _locate(self, path: str) -> Location:
         now = time.monotonic()
@@ -259,7 +283,7 @@ class Indexing:
                 entry.progress = None
                 if entry.again and not done.cancelled():
                     entry.again = False
-                    self._changed(_root(entry.repository))
+                    self._follow(entry)
             if not done.cancelled() and (error := done.exception()):
                 log.error("refresh of %s failed", entry.repository.git_dir, exc_info=error)
 
@@ -275,21 +299,23 @@ class Indexing:
         entry.filters = _filters(entry, options)
         if (
             only_if_behind
-            and not entry.overlay_due()
+            and not entry.look_is_due()
             and not await self._lane.run(self._is_behind, entry, options)
         ):
             return {}
         async with self._turn:  # one repository at a time: the indexer is one process at low priority
-            began = time.monotonic()
+            entry.disk_changed = None if entry.disk_changed is None else False
             report = await self._ask_worker(entry, options, rebuild)
         entry.checked = entry.looked = time.monotonic()
-        entry.look_s = entry.looked - began
+        entry.look_s = float(report.get("look_ms", 0.0)) / 1000
         entry.problem = str(report.get("error", ""))
         if entry.problem:
             log.warning("index of %s: %s", _root(entry.repository), entry.problem)
         else:
             entry.damaged = False
-            await self._lane.run(self.search, _root(entry.repository), "", 1)  # so that the next finds it open
+            await self._lane.run(
+                self.search, _root(entry.repository), "", 1
+            )  # so that the next finds it open
         return report
 
     def _is_behind(self, entry: _Entry, options: IndexOptions) -> bool:

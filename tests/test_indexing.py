@@ -124,6 +124,53 @@ def test_the_index_follows_head_while_somebody_types(daemon: Daemon, repository:
     assert found["hits"][0]["path"] == "new.py"
 
 
+def wait_until(client: Client, root: Path, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while not wanted(row := status_of(client, root)):
+        assert time.monotonic() < deadline, row
+        ask(client, root / "report.py")
+    return row
+
+
+def test_uncommitted_files_are_found_until_they_are_reverted(daemon: Daemon, repository: Path) -> None:
+    def found(client: Client, query: str) -> list[tuple[str, str]]:
+        hits = client.call("search", {"path": str(repository), "query": query})["hits"]
+        return [(hit["path"], hit["commit"]) for hit in hits]
+
+    with daemon.client() as client:
+        client.call("refresh", {"path": str(repository)})
+        (repository / "geometry.py").write_text("def paraboloid(height):\n    return height\n")
+        (repository / "notes").mkdir()
+        (repository / "notes" / "new.py").write_text("def paraboloid_area():\n    return 2\n")
+        report = client.call("refresh", {"path": str(repository)})
+        assert (report["state"], report["overlay_files"]) == ("current", 2)
+        assert found(client, "paraboloid") == [("geometry.py", ""), ("notes/new.py", "")]
+        git(repository, "checkout", "-q", "--", "geometry.py")
+        (repository / "notes" / "new.py").unlink()
+        wait_until(client, repository, lambda row: row["overlay_files"] == 0)
+        assert found(client, "paraboloid") == []
+        (repository / "late.py").write_text("def ellipsoid():\n    return 2\n")
+        wait_until(client, repository, lambda row: row["overlay_files"] == 1)  # nobody asked for a refresh
+        assert found(client, "ellipsoid") == [("late.py", "")]
+
+
+def test_two_work_trees_are_two_rows_and_one_folder(start: Callable[..., Daemon], repository: Path) -> None:
+    own = start()
+    side = repository.parent / "side"
+    git(repository, "worktree", "add", "-q", "-b", "side", str(side))
+    (side / "side.py").write_text("def toroid():\n    return 1\n")
+    commit_all(side)
+    with own.client() as client:
+        for place in (repository, side):
+            assert client.call("refresh", {"path": str(place)})["repository"] == str(place)
+        paths = [
+            [hit["path"] for hit in client.call("search", {"path": str(place), "query": "toroid"})["hits"]]
+            for place in (repository, side)
+        ]
+    assert paths == [[], ["side.py"]]
+    assert len(list((own.home / "cache" / "mccomd" / "index").iterdir())) == 1
+
+
 # --- repositories of every kind -----------------------------------------------------------------------
 
 
@@ -232,7 +279,7 @@ def test_indexing_can_be_switched_off(start: Callable[..., Daemon], repository: 
 
 
 def test_config_is_read_again_while_the_daemon_runs(start: Callable[..., Daemon], repository: Path) -> None:
-    own = start("[completion]\nsnippets = 4\n")
+    own = start("[completion]\nsnippets = 4\nretrieve_ms = 1500\n")  # a loaded machine needs it
     file = own.home / "config" / "mccomd" / "config.toml"
 
     def wait(until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

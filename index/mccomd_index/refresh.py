@@ -135,6 +135,7 @@ class _Job:
         self.limit = options.max_file_kb * 1000
         self.progress = progress
         self.changed = 0
+        self.look_ms = 0.0
         self.rebuilt = False
         self.views: Views  # set by `run`, as is:
         self.contents: Contents
@@ -166,7 +167,9 @@ class _Job:
             view = self.rebuild("asked for")
             return self.report(view, "asked for")
         view, reason = self.follow_head(found)
+        began = time.perf_counter()
         view = self.follow_work_tree(view)
+        self.look_ms = (time.perf_counter() - began) * 1000
         if why := self.crowded(view):
             view, reason = self.rebuild(why), why
         return self.report(view, reason)
@@ -419,6 +422,7 @@ class _Job:
             bytes=self.contents.bytes,
             unreadable=len(self.views.unreadable(view.id)),
             ms=0.0,
+            look_ms=self.look_ms,
             rebuilt=self.rebuilt,
             reason=reason,
             note=view.note,

@@ -27,7 +27,8 @@ from .views import OVERLAY, View, Views, identity
 
 MAX_QUERY = 20_000  # characters; of longer queries the end counts, which is nearest to a cursor
 MAX_CACHED = 16_000_000  # characters of files kept for the next query: a cold file costs 0.2 ms
-MAX_CANDIDATES = 4_000  # chunks looked at when `exclude`, copies or dead contents use hits up
+MAX_CANDIDATES = 4_000  # chunks looked at when `exclude` or copies use hits up
+MAX_SHARE = 8.0  # so many times more are looked at where most of the store is not of this view
 
 Exclude = Callable[[str, int, int], bool]  # path, first line, last line
 
@@ -136,15 +137,16 @@ class Snapshot:
         exclude: Exclude | None,
     ) -> list[Hit]:
         hits: list[Hit] = []
-        looked_at, wanted = 0, _first_wanted(limit, view.chunks, reader.chunks)
+        share = max(1.0, min(reader.chunks / max(view.chunks, 1), MAX_SHARE))
+        looked_at, wanted, most = 0, int((limit + 8) * share), int(MAX_CANDIDATES * share)
         while True:
             found = reader.search(terms, wanted)
             for one in self._seen(views, view, found[looked_at:], exclude):
                 if len(hits) < limit:
                     hits.extend(self._files.hit(one, view.head or ""))
-            if len(hits) >= limit or len(found) < wanted or wanted >= MAX_CANDIDATES:
+            if len(hits) >= limit or len(found) < wanted or wanted >= most:
                 return hits
-            looked_at, wanted = wanted, min(wanted * 4, MAX_CANDIDATES)
+            looked_at, wanted = wanted, min(wanted * 4, most)
 
     def _seen(self, views: Views, view: View, found: list[Found], exclude: Exclude | None) -> list[_Seen]:
         """Those of the found chunks that stand in the view, each once, where `exclude` lets it."""
@@ -216,12 +218,6 @@ class Snapshot:
             return
         counts = view.files, view.chunks, view.overlay_files
         self._stamp = Stamp(view.head, view.options, opened.generation, opened.version, *counts)
-
-
-def _first_wanted(limit: int, live: int, stored: int) -> int:
-    """How many to ask for at first: more where much of the store is not of this view."""
-    share = stored / live if live else 1.0
-    return min(int((limit + 8) * max(1.0, min(share, 8.0))), MAX_CANDIDATES)
 
 
 class _Files:

@@ -77,6 +77,7 @@ class Report:
     bytes: int  # of source text taken in
     unreadable: int  # files whose blob is missing (partial clone) or damaged
     ms: float
+    look_ms: float  # of it: looking at the work tree
     rebuilt: bool  # from all of HEAD, not from a difference
     reason: str
     note: str  # what is not in the overlay, and why
