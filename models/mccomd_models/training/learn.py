@@ -1,0 +1,153 @@
+"""Which weights learn, how fast, and what one step does. Knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mccomd_models.training.batches import Batch
+from mccomd_models.training.network import Layer, Network, Rows
+from mccomd_models.training.recipe import Recipe
+
+__all__ = ["Body", "Losses", "Step", "choose_weights", "losses", "make_optimizer", "step", "to_rows"]
+
+HEAD_ROWS = 16_384  # logits computed at once: 3.2 GB in float32
+
+
+def choose_weights(network: Network, learns: str) -> list[nn.Parameter]:
+    """Mark which parameters learn, and return them. Raises ValueError for a word it does not know."""
+    kind, _, number = learns.partition(" ")
+    if kind == "all" and not number:
+        return list(network.parameters())
+    if kind not in ("last", "rank") or not number.isdigit() or int(number) < 1:
+        raise ValueError(f"{learns!r} is none of: all, last N, rank R")
+    network.requires_grad_(False)
+    if kind == "last":
+        chosen: Sequence[nn.Module] = list(network.layers)[-int(number) :]
+        for layer in chosen:
+            layer.requires_grad_(True)
+        network.final_norm.requires_grad_(True)
+    else:
+        for layer in network.layers:
+            assert isinstance(layer, Layer)
+            layer.adapt(int(number))
+    return [p for p in network.parameters() if p.requires_grad]
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW; no decay on norms."""
+    matrices = [p for p in parameters if p.dim() > 1]
+    norms = [p for p in parameters if p.dim() <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": norms, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [g for g in groups if g["params"]], lr=recipe.peak, betas=(0.9, 0.95), fused=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Sums over tokens of -log p, with how many tokens; `right`: most probable tokens that were right."""
+
+    middle: Tensor
+    middle_tokens: int
+    rest: Tensor
+    rest_tokens: int
+    right: Tensor  # bool (middle tokens)
+
+
+Body = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def losses(
+    network: Network, body: Body, batch: Batch, rest_share: float, generator: torch.Generator
+) -> Losses:
+    """One forward pass. body: network.body, perhaps compiled; generator: of the CPU, for the rest."""
+    device = network.embedding.weight.device
+    rows = to_rows(batch, device)
+    targets = torch.from_numpy(batch.targets)
+    middle, rest = torch.from_numpy(batch.middle), torch.from_numpy(batch.rest)
+    if rest_share < 1:
+        rest = rest & (torch.rand(rest.shape, generator=generator) < rest_share)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        hidden = body(rows.ids, rows.positions, rows.mask())
+        wanted = [_pick(hidden, targets, which, device) for which in (middle, rest)]
+        (m_sum, m_right), (r_sum, _) = (_cross_entropy(network, h, t) for h, t in wanted)
+    return Losses(m_sum, len(wanted[0][1]), r_sum, len(wanted[1][1]), m_right)
+
+
+def to_rows(batch: Batch, device: torch.device) -> Rows:
+    documents = None if batch.documents is None else _send(torch.from_numpy(batch.documents), device)
+    return Rows(
+        _send(torch.from_numpy(batch.ids), device),
+        _send(torch.from_numpy(batch.positions), device),
+        documents,
+    )
+
+
+def _send(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.to(device, non_blocking=True)
+
+
+def _pick(hidden: Tensor, targets: Tensor, which: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    index = _send(which.flatten().nonzero().flatten(), device)
+    return hidden.flatten(0, 1).index_select(0, index), _send(targets.flatten()[which.flatten()], device)
+
+
+def _cross_entropy(network: Network, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """(sum of -log p, whether the most probable id is the target), a slice of the logits at a time."""
+    total = hidden.new_zeros((), dtype=torch.float32)
+    right = [torch.zeros(0, dtype=torch.bool, device=hidden.device)]
+    for part, wanted in zip(hidden.split(HEAD_ROWS), targets.split(HEAD_ROWS), strict=True):
+        if not len(wanted):
+            continue
+        logits = network.head(part).float()
+        total = total + F.cross_entropy(logits, wanted, reduction="sum")
+        right.append(logits.detach().argmax(dim=1) == wanted)
+    return total, torch.cat(right)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step saw."""
+
+    middle: float  # mean -log p of the middles' tokens
+    rest: float  # of the prompts' that were looked at; 0 when none was
+    norm: float  # of the gradient before clipping
+    tokens: int
+    middle_tokens: int
+
+
+def step(
+    network: Network,
+    body: Body,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[Batch],
+    accumulate: int,
+    recipe: Recipe,
+    generator: torch.Generator,
+) -> Step:
+    """Read `accumulate` batches, then change the weights once. The caller has set the learning rate."""
+    sums, counts, tokens = [0.0, 0.0], [0, 0], 0
+    share = recipe.rest_share if recipe.rest_weight else 0.0
+    for _ in range(accumulate):
+        batch = next(batches)
+        found = losses(network, body, batch, share, generator)
+        mean = found.middle / max(1, found.middle_tokens)
+        if found.rest_tokens:
+            mean = mean + recipe.rest_weight * found.rest / found.rest_tokens
+        (mean / accumulate).backward()
+        sums = [sums[0] + float(found.middle.detach()), sums[1] + float(found.rest.detach())]
+        counts = [counts[0] + found.middle_tokens, counts[1] + found.rest_tokens]
+        tokens += batch.tokens
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, recipe.clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return Step(sums[0] / max(1, counts[0]), sums[1] / max(1, counts[1]), float(norm), tokens, counts[0])
