@@ -257,6 +257,7 @@ def test_sigterm_leaves_a_checkpoint(tmp_path: Path) -> None:
     assert state["steps"] >= 1
 
 
+@pytest.mark.timeout(600)  # half a minute alone; five processes that load torch on a machine under load
 def test_a_whole_run_in_miniature(tmp_path: Path) -> None:
     """models/runs/smoke.sh, and what it leaves is a model that the engine completes with."""
     environment = {**os.environ, "PYTHON": sys.executable}
