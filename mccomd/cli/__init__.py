@@ -19,6 +19,7 @@ from mccomd.cli.egress import egress
 from mccomd.cli.eval import eval_
 from mccomd.cli.hooks import hooks
 from mccomd.cli.index import refresh, search
+from mccomd.cli.model import model
 from mccomd.errors import MccomdError
 
 __all__ = ["main"]
@@ -51,6 +52,7 @@ for command in (
     egress,
     eval_,
     hooks,
+    model,
     socket_,
 ):
     commands.add_command(command)

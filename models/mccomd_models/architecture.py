@@ -1,4 +1,4 @@
-"""What a llama is: its dimensions and its weights, wherever they come from.
+"""What a llama is: its dimensions and its weights, wherever they come from. A Qwen2 is one with biases.
 
 Knows nothing of files, of ONNX and of quantisation.
 """
@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class LlamaConfig:
-    """The dimensions of a llama with grouped-query attention, SwiGLU and a tied head."""
+    """The dimensions of a llama with grouped-query attention and SwiGLU."""
 
     layers: int
     hidden: int
@@ -28,6 +28,8 @@ class LlamaConfig:
     rope_theta: float
     norm_eps: float
     context_tokens: int
+    biases: bool = False  # of q, k and v: Qwen2
+    tied: bool = True  # whether the head is the embedding
 
     def __post_init__(self) -> None:
         if self.hidden % self.heads or self.heads % self.kv_heads:
@@ -41,10 +43,16 @@ class LlamaConfig:
 
     @property
     def parameters(self) -> int:
-        """How many weights; the head shares the embedding's."""
+        """How many weights; a tied head shares the embedding's."""
         attention = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
-        per_layer = attention + 3 * self.hidden * self.ffn + 2 * self.hidden
-        return self.vocab * self.hidden + self.layers * per_layer + self.hidden
+        biases = self.head_dim * (self.heads + 2 * self.kv_heads) if self.biases else 0
+        per_layer = attention + biases + 3 * self.hidden * self.ffn + 2 * self.hidden
+        tables = self.vocab * self.hidden * (1 if self.tied else 2)
+        return tables + self.layers * per_layer + self.hidden
+
+    @property
+    def architecture(self) -> str:
+        return "qwen2" if self.biases else "llama"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +72,17 @@ class LayerWeights:
     gate: FloatArray
     up: FloatArray
     down: FloatArray
+    qkv_bias: FloatArray | None = None  # of q, k and v one after the other, in the order of their rows
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A whole model; embedding is (vocab, hidden) and is the head too."""
+    """A whole model; embedding is (vocab, hidden), and is the head too when there is no other."""
 
     embedding: FloatArray
     layers: tuple[LayerWeights, ...]
     final_norm: FloatArray
+    head: FloatArray | None = None  # (vocab, hidden)
 
 
 def random_weights(config: LlamaConfig, seed: int) -> Weights:
@@ -97,10 +107,14 @@ def random_weights(config: LlamaConfig, seed: int) -> Weights:
             gate=matrix(config.ffn, h),
             up=matrix(config.ffn, h),
             down=matrix(h, config.ffn),
+            qkv_bias=rng.normal(0, 0.5, q_dim + 2 * kv_dim).astype(np.float32) if config.biases else None,
         )
 
     layers = tuple(layer() for _ in range(config.layers))
-    return Weights(embedding=matrix(config.vocab, config.hidden), layers=layers, final_norm=norm())
+    embedding, final_norm = matrix(config.vocab, config.hidden), norm()
+    return Weights(
+        embedding, layers, final_norm, None if config.tied else matrix(config.vocab, config.hidden)
+    )
 
 
 def rotate_half_order(matrix: FloatArray, heads: int) -> FloatArray:

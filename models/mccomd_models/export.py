@@ -58,14 +58,14 @@ def export(
     manifest = Manifest(
         format=FORMAT,
         name=description.name,
-        architecture="llama",
+        architecture=config.architecture,
         parameters=config.parameters,
         layers=config.layers,
         kv_heads=config.kv_heads,
         head_dim=config.head_dim,
         vocab=config.vocab,
         context_tokens=config.context_tokens,
-        quantisation=_quantisation(precision),
+        quantisation=_quantisation(precision, config),
         end_ids=description.end_ids,
         prompt=description.prompt,
         origin=description.origin,
@@ -76,10 +76,11 @@ def export(
     return manifest
 
 
-def _quantisation(precision: Precision) -> str:
+def _quantisation(precision: Precision, config: LlamaConfig) -> str:
     if precision.kind == "fp32":
         return "none (float32)"
-    return f"8-bit symmetric blocks of {precision.block}, embedding shared with the head"
+    shared = "embedding shared with the head" if config.tied else "embedding and head apart"
+    return f"8-bit symmetric blocks of {precision.block}, {shared}"
 
 
 def export_smollm2(gguf: Path, folder: Path, precision: Precision) -> Manifest:

@@ -80,14 +80,15 @@ class _Graph:
         )
 
     def embed(self, embedding: FloatArray) -> str:
-        """input_ids -> (1, n, hidden); the int8 table is the head's matrix, stored once."""
+        """input_ids -> (1, n, hidden); the int8 table is a tied head's matrix too, stored once."""
         if self.precision.kind == "fp32":
             table = self.store.add("embedding", embedding)
             return self.node("Gather", [table, "input_ids"], ["embedded"], domain="", axis=0)
         blocks = quantise(embedding, self.precision.block)
-        values = self.store.add("logits.q", blocks.values)
+        name = "logits" if self.config.tied else "table"
+        values = self.store.add(f"{name}.q", blocks.values)
         table = self.store.alias("embedding", of=values, shape=embedding.shape)
-        scales = self.store.add("logits.s", blocks.scales)
+        scales = self.store.add(f"{name}.s", blocks.scales)
         return self.node(
             "GatherBlockQuantized",
             [table, "input_ids", scales],
@@ -98,11 +99,13 @@ class _Graph:
             quantize_axis=1,
         )
 
-    def head(self, x: str, embedding: FloatArray) -> str:
+    def head(self, x: str, weights: Weights) -> str:
         """(1, m, hidden) -> logits (1, m, vocab)."""
+        if weights.head is not None:
+            return self.linear(x, weights.head, "logits")
         if self.precision.kind == "fp32":
-            return self.linear(x, embedding, "logits")
-        return self._matmul_8bit(x, "logits.q", "logits.s", embedding.shape, "logits")
+            return self.linear(x, weights.embedding, "logits")
+        return self._matmul_8bit(x, "logits.q", "logits.s", weights.embedding.shape, "logits")
 
     def norm(self, x: str, gain: FloatArray, out: str) -> str:
         attributes = {"epsilon": self.config.norm_eps, "axis": -1, "stash_type": 1}
@@ -123,6 +126,9 @@ class _Graph:
     def attention(self, x: str, layer: LayerWeights, i: int) -> str:
         """Rotary grouped-query attention over past and present, without the output matrix."""
         packed = self.linear(x, np.concatenate([layer.q, layer.k, layer.v]), f"layer.{i}.qkv")
+        if layer.qkv_bias is not None:
+            bias = self.store.add(f"layer.{i}.qkv.b", layer.qkv_bias)
+            packed = self.node("Add", [packed, bias], [f"layer.{i}.qkv.biased"], domain="")
         past = [f"past.{i}.key", f"past.{i}.value", "seqlens_k", "total_sequence_length", "cos", "sin"]
         return self.node(
             "GroupQueryAttention",
@@ -178,7 +184,7 @@ def _emit(graph: _Graph, weights: Weights) -> None:
         fed = graph.swiglu(x, layer, i)
         following = weights.layers[i + 1].attention_norm if i + 1 < config.layers else weights.final_norm
         x, residual = graph.add_norm(fed, residual, following, f"layer.{i + 1}.in")
-    graph.head(x, weights.embedding)
+    graph.head(x, weights)
 
 
 def _rotary_tables(config: LlamaConfig) -> tuple[FloatArray, FloatArray]:

@@ -20,7 +20,8 @@ def forward(config: LlamaConfig, weights: Weights, ids: Sequence[int]) -> FloatA
     for layer in weights.layers:
         x = x + _attention(config, layer, _rms_norm(x, layer.attention_norm, config.norm_eps))
         x = x + _swiglu(layer, _rms_norm(x, layer.ffn_norm, config.norm_eps))
-    return _rms_norm(x, weights.final_norm, config.norm_eps) @ weights.embedding.T
+    head = weights.embedding if weights.head is None else weights.head
+    return _rms_norm(x, weights.final_norm, config.norm_eps) @ head.T
 
 
 def continue_greedily(config: LlamaConfig, weights: Weights, prompt: Sequence[int], count: int) -> list[int]:
@@ -39,14 +40,21 @@ def _rms_norm(x: FloatArray, gain: FloatArray, eps: float) -> FloatArray:
 
 def _attention(config: LlamaConfig, layer: LayerWeights, x: FloatArray) -> FloatArray:
     n, group = len(x), config.heads // config.kv_heads
-    q = _rotate(config, _heads(x @ layer.q.T, config.heads))  # (heads, n, head_dim)
-    k = _rotate(config, _heads(x @ layer.k.T, config.kv_heads)).repeat(group, axis=0)
-    v = _heads(x @ layer.v.T, config.kv_heads).repeat(group, axis=0)
+    q_bias, k_bias, v_bias = _biases(config, layer)
+    q = _rotate(config, _heads(x @ layer.q.T + q_bias, config.heads))  # (heads, n, head_dim)
+    k = _rotate(config, _heads(x @ layer.k.T + k_bias, config.kv_heads)).repeat(group, axis=0)
+    v = _heads(x @ layer.v.T + v_bias, config.kv_heads).repeat(group, axis=0)
     scores = (q @ k.swapaxes(1, 2) * config.head_dim**-0.5).astype(np.float32)  # (heads, n, n)
     future = np.triu(np.ones((n, n), dtype=bool), 1)
     mixed = _softmax(np.where(future, np.float32(-np.inf), scores)) @ v  # (heads, n, head_dim)
     joined: FloatArray = mixed.swapaxes(0, 1).reshape(n, -1).astype(np.float32)
     return joined @ layer.output.T
+
+
+def _biases(config: LlamaConfig, layer: LayerWeights) -> tuple[FloatArray, FloatArray, FloatArray]:
+    q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    joined = np.zeros(q + 2 * kv, np.float32) if layer.qkv_bias is None else layer.qkv_bias
+    return joined[:q], joined[q : q + kv], joined[q + kv :]
 
 
 def _heads(x: FloatArray, heads: int) -> FloatArray:
