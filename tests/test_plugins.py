@@ -205,42 +205,69 @@ def test_the_documented_backend(install: Callable[[str, str], None]) -> None:
     assert asyncio.run(all_of()) == "ONE TWO "
 
 
-def test_a_distribution_from_plugins_in_a_fresh_environment(tmp_path: Path) -> None:
-    """Install plugins/mccomd-neighbours as a user would, switch it on, and let it find unsaved text."""
+DISTRIBUTIONS = {"neighbours": "retriever", "recent": "retriever", "logistic": "router"}
+
+
+def test_the_distributions_of_plugins_in_a_fresh_environment(tmp_path: Path) -> None:
+    """Install them as a user would, switch them on, and let each do its work in a real daemon."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    ours = "\n".join(path for path in sys.path if path and Path(path).is_dir())
+    ours = "\n".join(
+        path for path in sys.path if path and Path(path).is_dir() and "plugins/mccomd-" not in path
+    )
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     (site / "mccomd-under-test.pth").write_text(ours)  # mccomd and its dependencies, as they are here
-    _run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-         str(ROOT / "plugins" / "mccomd-neighbours"))  # fmt: skip
+    folders = sorted(str(path.parent) for path in (ROOT / "plugins").glob("mccomd-*/pyproject.toml"))
+    assert len(folders) == len(DISTRIBUTIONS)
+    _run(
+        python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", *folders
+    )
     home = tmp_path / "home"
     env = environment(home)
     rows = _plugins(python, env)
-    assert rows["neighbours"]["state"] == "off"
+    assert [rows[name]["state"] for name in DISTRIBUTIONS] == ["off"] * 3
     _run(python, "-m", "mccomd", "stop", env=env)
     (home / "config" / "mccomd").mkdir(parents=True)
-    (home / "config" / "mccomd" / "config.toml").write_text('[plugins]\nenabled = ["neighbours"]\n')
-    assert _plugins(python, env)["neighbours"]["state"] == "loaded"
+    (home / "config" / "mccomd" / "config.toml").write_text(
+        f'[plugins]\nenabled = {json.dumps(list(DISTRIBUTIONS))}\n[router]\nname = "logistic"\n'
+    )
+    rows = _plugins(python, env)
+    assert {name: (rows[name]["kind"], rows[name]["state"]) for name in DISTRIBUTIONS} == {
+        name: (kind, "loaded") for name, kind in DISTRIBUTIONS.items()
+    }
     try:
-        _check_neighbours(Daemon(Path(env["XDG_RUNTIME_DIR"], "mccomd", "mccomd.sock"), env, None, home))  # type: ignore[arg-type]
+        _check_distributions(Daemon(Path(env["XDG_RUNTIME_DIR"], "mccomd", "mccomd.sock"), env, None, home))  # type: ignore[arg-type]
     finally:
         _run(python, "-m", "mccomd", "stop", env=env)
 
 
-def _check_neighbours(daemon: Daemon) -> None:
+def _check_distributions(daemon: Daemon) -> None:
+    """Unsaved text beside the edited file, an edit far from any of its words, and a router's reason."""
     unsaved = "\n".join(f"def transmogrify_{n}(gizmo, widget):\n    return gizmo + widget" for n in range(20))
+    ask = {
+        "path": "/w/now.py",
+        "deadline_ms": 60_000,
+        "text": "def transmogrify_21(gizmo, widget):\n    return ",
+    }
     with daemon.client() as client:
-        client.call("document/open", {"path": "/w/unsaved.py", "text": unsaved})
-        text = "def transmogrify_21(gizmo, widget):\n    return "
+        client.call("document/open", {"path": "/w/unsaved.py", "text": unsaved, "version": 1})
+        client.call("document/open", {"path": "/w/other.py", "text": "first = 1\nsecond = 2\n", "version": 1})
+        answer = client.call("complete", {**ask, "position": {"line": 1, "column": 11}}, timeout_s=90)
+        assert [(s["source"], s["path"], s["commit"]) for s in answer["snippets"]] == [
+            ("neighbours", "/w/unsaved.py", "")
+        ]
+        change = {
+            "range": {"start": {"line": 1, "column": 0}, "end": {"line": 1, "column": 6}},
+            "text": "third",
+        }
+        client.call("document/change", {"path": "/w/other.py", "version": 2, "changes": [change]})
+        far = "\n" * 50 + ask["text"]
         answer = client.call(
-            "complete",
-            {"path": "/w/now.py", "text": text, "position": {"line": 1, "column": 11}, "deadline_ms": 60_000},
-            timeout_s=90,
+            "complete", {**ask, "text": far, "position": {"line": 51, "column": 11}}, timeout_s=90
         )
-    assert [(s["source"], s["path"], s["commit"]) for s in answer["snippets"]] == [
-        ("neighbours", "/w/unsaved.py", "")
-    ]
+        assert ("recent", "/w/other.py") in [(s["source"], s["path"]) for s in answer["snippets"]]
+        assert "confidence" in answer["route"]
+        assert "learnt" in answer["route"] or "history" in answer["route"] or "judged" in answer["route"]
 
 
 def _plugins(python: Path, env: dict[str, str]) -> dict[str, dict[str, str]]:

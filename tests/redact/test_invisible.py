@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mccomd.redact import MARKERS, mend, neutralise, visible
@@ -41,6 +41,7 @@ def test_what_nobody_sees_is_dropped(text: str, expected: str) -> None:
     assert visible(expected) == expected
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_only_invisible_characters_are_dropped(text: str) -> None:
     kept = iter(text)
@@ -51,6 +52,7 @@ def test_only_invisible_characters_are_dropped(text: str) -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab \n()=\"'é漢"))
 def test_ordinary_text_is_left_alone(text: str) -> None:
     assert visible(text) == text
@@ -85,6 +87,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=12).map("".join))
 def test_no_marker_survives(text: str) -> None:
     broken = neutralise(text)
