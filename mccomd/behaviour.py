@@ -57,6 +57,7 @@ class Offered:
     suffix: str
     text: str
     source: str = "local"  # local, cache, cloud
+    confidence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The life of one completion: retrieve, prompt, generate, route, escalate.
+"""The life of one completion: retrieve, prompt, generate, route, escalate, answer.
 
 Pure orchestration: what each step does is elsewhere. A failing retriever, router or backend costs its own
 part of the answer and never the answer.
@@ -7,26 +7,36 @@ part of the answer and never the answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mccomd.answers import Gathered, Said, completion, why_cut
+from mccomd.behaviour import typed_at_cursor
 from mccomd.config import Config
+from mccomd.egress import PREVIEW
 from mccomd.errors import EngineError, MccomdError
 from mccomd.escalation import Escalations, LargeRequest
+from mccomd.explanations import Explanation, Explanations
+from mccomd.fusion import fuse
 from mccomd.generate import Generate, Generated, ReadAhead
 from mccomd.guest import Guest
-from mccomd.hooks import Decision, Evidence
+from mccomd.handoff import Handoff, Text
+from mccomd.hooks import Decision
 from mccomd.indexing import Indexing
 from mccomd.model import Model
+from mccomd.outgoing import CloudReport
 from mccomd.plugins import Plugins
 from mccomd.postprocess import clean
-from mccomd.protocol import Completion, SnippetInfo, Update, WarmResult
+from mccomd.protocol import Completion, WarmResult
 from mccomd.remembered import Answer
+from mccomd.routing import Routing
+from mccomd.session import Rejection
 from mccomd.task import Task
-from mccomd.types import Finish, Query, Snippet
+from mccomd.types import CancelToken, Finish, Query, Snippet
 
 __all__ = ["Completer"]
 
@@ -39,30 +49,26 @@ ABANDONED = "the router gave the local answer up after its first tokens"
 SUPERSEDED = "superseded by a newer request, or the client left"
 
 
+_NO_QUERY = Query("", "", None, "", "", "", 0)
+
+
 @dataclass
-class _Gathered:
-    """What one completion has gathered so far, whatever becomes of it."""
+class _Turn:
+    """One request on its way."""
 
-    stages_ms: dict[str, float] = field(default_factory=dict)
-    snippets: tuple[Snippet, ...] = ()
-    prefilled: int = 0
-    reused: int = 0
-    drafted: int = 0
-    accepted: int = 0
-    generated: int = 0
-
-    def stage(self, name: str, since: float) -> float:
-        now = time.monotonic()
-        self.stages_ms[name] = (now - since) * 1000
-        return now
-
-    def take(self, generated: Generated) -> None:
-        generation = generated.generation
-        self.stages_ms |= {"prefill": generation.prefill_ms, "decode": generation.decode_ms}
-        self.snippets = generated.prompt.snippets
-        self.prefilled, self.reused = generation.prefilled, generation.reused
-        self.drafted, self.accepted = generation.drafted, generation.accepted
-        self.generated = len(generation.ids)
+    task: Task
+    explanation: Explanation
+    preview: bool = False
+    gathered: Gathered = field(default_factory=Gathered)
+    query: Query = _NO_QUERY
+    found: list[Snippet] = field(default_factory=list)
+    fused: list[Snippet] | None = None  # of both rounds, for the large model
+    rejection: Rejection | None = None
+    handoff: Handoff | None = None
+    decision: Decision | None = None  # once made
+    asked: bool = False  # the large model
+    unsure: asyncio.Event = field(default_factory=asyncio.Event)  # asked, and nothing is to be shown yet
+    local: CancelToken = field(default_factory=CancelToken)  # of the generation alone
 
 
 class Completer:
@@ -75,27 +81,38 @@ class Completer:
         plugins: Plugins,
         indexing: Indexing,
         guest: Guest,
+        routing: Routing,
+        explanations: Explanations,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._guest = guest
         self._model = model
         self._plugins = plugins
         self._indexing = indexing
+        self._routing = routing
+        self._explanations = explanations
+        self._now = now
         self._escalations = Escalations(config, plugins)
+        self._background: set[asyncio.Task[None]] = set()
 
     async def complete(self, task: Task) -> Completion:
         """The one answer; a reason takes the place of a text that cannot be had."""
-        gathered = _Gathered()
-        if known := self._known(task, gathered):
+        self._routing.prepare()
+        preview = PREVIEW.get() is not None  # what would leave is asked, and nothing else is to come of it
+        explanation = self._explanations.begin(task, self._routing.threshold(), keep=not preview)
+        turn = _Turn(task, explanation, preview)
+        if known := self._known(turn):
             return known
+        task.cancel.on_cancel(turn.local.cancel)
         try:
-            async with asyncio.timeout_at(_loop_time(self._deadline(task) + GRACE_S)):
-                return await self._complete(task, gathered)
+            async with asyncio.timeout_at(self._loop_time(self._deadline(task) + GRACE_S)):
+                return await self._complete(turn)
         except TimeoutError:
-            task.cancel.cancel()
-            return self._empty(task, gathered, "deadline", self._why_late())
+            turn.local.cancel()
+            return self._late(turn)
         except MccomdError as error:
-            return self._empty(task, gathered, "none", str(error))
+            return self._say(turn, Said(reason=str(error)))
 
     async def warm(self, task: Task) -> WarmResult:
         """Read ahead for the completion that may be asked for next."""
@@ -110,11 +127,20 @@ class Completer:
         tokens = await self._model.read_ahead(job, task.cancel)
         return WarmResult(tokens, "gave way to a request" if task.cancel.cancelled else "")
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way that has its answer already."""
+        return bool(self._background) or self._escalations.busy
+
     async def close(self) -> None:
+        for work in self._background:
+            work.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._escalations.close()
 
-    def _known(self, task: Task, gathered: _Gathered) -> Completion | None:
+    def _known(self, turn: _Turn) -> Completion | None:
         """The answer when no model is needed: the user types what was shown, or is back where it was."""
+        task = turn.task
         root = self._indexing.known_root(task.document.path)
         found = task.session.remembered.at(task.place, self._made_with(root))
         if found is None:
@@ -122,21 +148,11 @@ class Completer:
         if root is not None:
             self._indexing.touch(root)
         answer, left = found
-        gathered.snippets = answer.snippets
-        source = "cache" if left else "none"
-        reason = answer.reason
+        turn.gathered.snippets = answer.snippets
+        source, reason = "cache" if left else "none", answer.reason
         if left and task.was_rejected(left):
             left, source, reason = "", "none", REJECTED
-        return self._completion(
-            task,
-            gathered,
-            text=left,
-            source=source,
-            confidence=answer.confidence,
-            finish=answer.finish,
-            reason=reason,
-            route=answer.route,
-        )
+        return self._say(turn, Said(left, source, answer.confidence, answer.finish, reason, answer.route))
 
     def _made_with(self, root: str | None) -> object:
         """What an answer depends on beside the text: options, and what the index holds."""
@@ -146,36 +162,126 @@ class Completer:
 
     # --- the stages -----------------------------------------------------------------------------
 
-    async def _complete(self, task: Task, gathered: _Gathered) -> Completion:
-        query = await self._query(task)
-        mark = time.monotonic()
-        found = await self._retrieve(task, query)
-        mark = gathered.stage("retrieve", mark)
+    async def _complete(self, turn: _Turn) -> Completion:
+        task, gathered = turn.task, turn.gathered
+        query = turn.query = await self._query(task)
+        mark = self._now()
+        turn.rejection = task.session.rejection(task.prefix, task.suffix, mark)
+        turn.found = await self._retrieve(task, query)
+        await self._second_round(turn)
+        mark = gathered.stage("retrieve", mark, self._now())
         if not await self._model.ready():
             raise EngineError(self._model.problem)
-        mark = gathered.stage("wait_model", mark)
+        mark = gathered.stage("wait_model", mark, self._now())
         limits = self._max_tokens(task), self._deadline(task)
-        job = Generate(query, found, self._mannerly(), *limits, task.cancel, self._early())
-        generated = await self._model.run(job)
-        gathered.take(generated)
-        mark = gathered.stage("generate", mark)
-        if generated.generation.finish is Finish.CANCELLED:
-            return self._empty(task, gathered, "cancelled", SUPERSEDED)
-        text, reason = self._fit(task, query, generated)
-        decision = self._decide(task, query, generated, text)
-        gathered.stage("finish", mark)
-        return self._answer(task, gathered, generated, text, reason, decision)
+        job = Generate(query, turn.found, self._mannerly(), *limits, turn.local, self._early(turn))
+        generating = asyncio.ensure_future(self._model.run(job))
+        try:
+            if await self._held_back(turn, generating):
+                self._keep(self._finish_held(turn, generating, mark))
+                return self._say(turn, self._while_held(turn))
+            generated = await generating
+        except asyncio.CancelledError:
+            generating.cancel()
+            raise
+        return await self._finished(turn, generated, mark)
 
-    def _early(self) -> Callable[[Sequence[float]], bool] | None:
-        """What may stop a generation after its first tokens: the router, when somebody else can answer."""
-        config = self._config()
-        if not config.cloud.backend or self._plugins.backend(config.cloud.backend) is None:
+    async def _held_back(self, turn: _Turn, generating: asyncio.Future[Generated]) -> bool:
+        """Wait for the local answer, or until it is known that it is not to be shown yet."""
+        if not turn.task.updates:
+            return False
+        unsure = asyncio.ensure_future(turn.unsure.wait())
+        both: set[asyncio.Future[Any]] = {generating, unsure}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            unsure.cancel()
+        return turn.unsure.is_set()
+
+    def _while_held(self, turn: _Turn) -> Said:
+        decision = turn.decision or Decision(True, 0.0, "")
+        reason = f"held back, unsure: {self._config().cloud.backend} is asked"
+        return Said("", "none", decision.confidence, "held", reason, decision.reason)
+
+    async def _finish_held(self, turn: _Turn, generating: asyncio.Future[Generated], mark: float) -> None:
+        """The local answer goes on as the fallback, after the request has its answer."""
+        text = None
+        try:
+            async with asyncio.timeout_at(self._loop_time(self._deadline(turn.task) + GRACE_S)):
+                generated = await generating
+        except TimeoutError:
+            turn.local.cancel()
+        except MccomdError as error:
+            log.info("a held answer failed: %s", error)
+        else:
+            turn.gathered.take(generated)
+            turn.gathered.stage("generate", mark, self._now())
+            if generated.generation.finish is not Finish.CANCELLED:
+                fitted, _ = self._fit(turn, generated)
+                self._record(turn, generated, fitted)
+                text = self._text(turn, fitted)
+        self._explain(turn)
+        if turn.handoff is not None:
+            turn.handoff.local(text)
+
+    async def _finished(self, turn: _Turn, generated: Generated, mark: float) -> Completion:
+        turn.gathered.take(generated)
+        mark = turn.gathered.stage("generate", mark, self._now())
+        if generated.generation.finish is Finish.CANCELLED:
+            return self._say(turn, Said(finish="cancelled", reason=SUPERSEDED))
+        text, reason = self._fit(turn, generated)
+        if turn.decision is None:
+            self._decide(turn, generated.generation.probabilities, text)
+        self._record(turn, generated, text)
+        if turn.unsure.is_set() and turn.handoff is not None:  # a client that takes no updates
+            await self._settled(turn, turn.handoff)
+        turn.gathered.stage("finish", mark, self._now())
+        return self._answer(turn, generated, text, reason)
+
+    async def _settled(self, turn: _Turn, handoff: Handoff) -> None:
+        """Until the large model has answered, as long as an unsure answer may be held back."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._loop_time(self._deadline(turn.task))):
+                await handoff.settled.wait()
+
+    def _early(self, turn: _Turn) -> Callable[[Sequence[float]], bool] | None:
+        """Asked after the first tokens, in the model's thread, where somebody else can answer, too."""
+        if turn.preview or self._routing.why_not():
             return None
-        return lambda probabilities: self._plugins.give_up(config.router.name, probabilities)
+        loop, mode = asyncio.get_running_loop(), self._config().router.unsure
+
+        def early(probabilities: Sequence[float]) -> bool:
+            unsure = self._routing.unsure(probabilities)
+            if unsure and mode == "drop":
+                return True
+            if unsure or turn.rejection is not None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(
+                        self._decide_early, turn, tuple(probabilities), unsure and mode == "hold"
+                    )
+            return False
+
+        return early
+
+    def _decide_early(self, turn: _Turn, probabilities: tuple[float, ...], hold: bool) -> None:
+        """The large model need not wait until the local answer, which will not do, is finished."""
+        if turn.decision is not None or turn.local.cancelled or turn.task.cancel.cancelled:
+            return
+        self._decide(turn, probabilities, "")
+        if not turn.asked:
+            turn.decision = None  # decided again with all of the answer
+        elif hold and turn.handoff is not None:
+            elapsed_s = self._now() - turn.task.started
+            turn.handoff.hold(self._config().router.hold_ms / 1000 - elapsed_s)
+            turn.unsure.set()
 
     def _deadline(self, task: Task) -> float:
-        """In time.monotonic() seconds."""
+        """In the seconds of `now`."""
         return task.started + (task.deadline_ms or self._config().completion.deadline_ms) / 1000
+
+    def _loop_time(self, at: float) -> float:
+        """An instant of `now` in the clock of the running loop."""
+        return asyncio.get_running_loop().time() + at - self._now()
 
     def _max_tokens(self, task: Task) -> int:
         return task.max_tokens or self._config().completion.max_tokens
@@ -213,17 +319,50 @@ class Completer:
         kept = task.session.snippets_near(task.position.line, commit)
         if kept is not None:
             return kept
-        budget_s = min(self._config().completion.retrieve_ms / 1000, self._deadline(task) - time.monotonic())
-        found = await self._plugins.retrieve(query, max(0.0, budget_s))
+        found = await self._plugins.retrieve(query, self._retrieve_s(task))
         task.session.keep_snippets(task.position.line, commit, found)
         return found
 
-    def _fit(self, task: Task, query: Query, generated: Generated) -> tuple[str, str]:
+    def _retrieve_s(self, task: Task) -> float:
+        left = self._deadline(task) - self._now()
+        return max(0.0, min(self._config().completion.retrieve_ms / 1000, left))
+
+    async def _second_round(self, turn: _Turn) -> None:
+        """After a rejection: what else the rejected answer finds.
+
+        For the large model at once. The local model reads other snippets only when there is nobody else to
+        ask: they stand first in its prompt, and all of it would have to be read again.
+        """
+        rejection, query = turn.rejection, turn.query
+        if rejection is None or not query.limit or not self._config().router.round_two:
+            return
+        if not self._routing.why_not():
+            self._keep(self._fuse(turn, rejection, query))
+            return
+        await self._fuse(turn, rejection, query)
+        if turn.fused:
+            commit = self._indexing.commit_of(query.repository)
+            turn.found = turn.fused
+            turn.task.session.keep_snippets(turn.task.position.line, commit, turn.fused)
+
+    async def _fuse(self, turn: _Turn, rejection: Rejection, query: Query) -> None:
+        offered = rejection.offered
+        again = replace(query, prefix=offered.prefix + offered.text, draft=offered.text)
+        second = await self._plugins.retrieve(again, self._retrieve_s(turn.task))
+        if second:
+            turn.fused = fuse(turn.found, second, offered.confidence, query.limit)
+
+    def _fit(self, turn: _Turn, generated: Generated) -> tuple[str, str]:
         """The text as the editor inserts it, and why there is none or less."""
         if generated.generation.finish is Finish.ABANDONED:
             return "", ABANDONED
+        task = turn.task
         cleaned = clean(
-            generated.text, prefix=task.prefix, suffix=task.suffix, language=query.language, eol=task.eol
+            generated.text,
+            prefix=task.prefix,
+            suffix=task.suffix,
+            language=task.document.language,
+            eol=task.eol,
         )
         if cleaned.text and task.was_rejected(cleaned.text):
             return "", REJECTED
@@ -231,113 +370,138 @@ class Completer:
         if cleaned.text:
             return cleaned.text, "cut at the deadline" if late else ""
         if late:
-            return "", _why_cut(generated)
+            return "", why_cut(generated)
         return "", ", ".join(cleaned.reasons) or "the model had nothing to add"
 
-    def _decide(self, task: Task, query: Query, generated: Generated, text: str) -> Decision:
-        rejection = task.session.rejection(task.prefix, task.suffix, time.monotonic())
-        evidence = Evidence(
-            probabilities=generated.generation.probabilities,
-            text=text,
-            language=query.language,
-            prefix=task.prefix,
-            suffix=task.suffix,
-            rejected=rejection.offered.text if rejection else None,
-        )
-        decision = self._plugins.decide(self._config().router.name, evidence)
+    # --- the large model ------------------------------------------------------------------------
 
-        def answer(raw: str, name: str, ms: float) -> None:
-            if rejection is not None:
+    def _decide(self, turn: _Turn, probabilities: tuple[float, ...], text: str) -> None:
+        rejected = turn.rejection.offered.text if turn.rejection else None
+        evidence = self._routing.evidence(turn.task, probabilities, text, rejected)
+        decision = self._routing.decide(evidence)
+        begun = self._escalations.carry_out(decision, self._large_request(turn, text))
+        turn.asked = decision.escalate and begun is decision
+        turn.decision = begun
+        if not turn.asked:
+            turn.handoff, turn.explanation.large = None, ()
+
+    def _large_request(self, turn: _Turn, text: str) -> LargeRequest:
+        task, rejection = turn.task, turn.rejection
+        typed = (typed_at_cursor(rejection.offered, task.prefix, task.suffix) or "") if rejection else ""
+        same = rejection is not None and rejection.offered.text.startswith(typed)
+        handoff = turn.handoff = Handoff(
+            task,
+            task.document.language,
+            self._config().router,
+            turn.explanation,
+            lambda text: self._remember_large(turn, text),
+            self._now,
+            rejection.offered.text[len(typed) :] if rejection and same else "",
+        )
+        task.cancel.on_cancel(handoff.close)
+        snippets = tuple(turn.fused or turn.found)
+        turn.explanation.large = snippets
+
+        def answer(raw: str, model: str, ms: float) -> None:
+            if handoff.final(raw, model, ms) and rejection is not None:
                 task.session.made_good(rejection)
-            self._update(task, query, raw, name, ms)
 
-        request = LargeRequest(
-            query, text, self._max_tokens(task), task.cancel, answer, request_id=task.request_id
+        def report(report: CloudReport) -> None:
+            report.dropped = report.dropped or handoff.dropped
+            turn.explanation.report, turn.explanation.reported = report, True
+            self._routing.paid(report)
+            handoff.failed(report.error)
+
+        return LargeRequest(
+            query=turn.query,
+            draft=rejection.offered.text if rejection else text,
+            max_tokens=self._max_tokens(task),
+            cancel=task.cancel,
+            answer=answer,
+            request_id=task.request_id,
+            snippets=snippets,
+            partial=handoff.partial,
+            failed=handoff.failed,
+            typed=typed,
+            rejected=rejection is not None,
+            alternatives=(text,) if rejection and text else (),
+            report=report,
         )
-        return self._escalations.carry_out(decision, request)
+
+    def _remember_large(self, turn: _Turn, text: Text) -> None:
+        """What was shown later is what typing it through, or coming back, finds."""
+        decision = turn.decision or Decision(True, 0.0, "")
+        self._remember(turn, text.text, "", decision, "stop")
+
+    def _record(self, turn: _Turn, generated: Generated, text: str) -> None:
+        if turn.decision is None or turn.preview:
+            return
+        rejected = turn.rejection.offered.text if turn.rejection else None
+        evidence = self._routing.evidence(turn.task, generated.generation.probabilities, text, rejected)
+        turn.explanation.shadow = self._routing.record(turn.task, evidence, turn.decision, text)
+        turn.explanation.rejected = rejected or ""
 
     # --- the answers ----------------------------------------------------------------------------
 
-    def _answer(
-        self,
-        task: Task,
-        gathered: _Gathered,
-        generated: Generated,
-        text: str,
-        reason: str,
-        decision: Decision,
-    ) -> Completion:
-        finish = generated.generation.finish
+    def _text(self, turn: _Turn, text: str) -> Text | None:
+        ms = (self._now() - turn.task.started) * 1000
+        return Text(text, "local", self._model.name, ms) if text else None
+
+    def _answer(self, turn: _Turn, generated: Generated, text: str, reason: str) -> Completion:
+        decision, finish = turn.decision or Decision(False, 0.0, ""), generated.generation.finish
+        local = self._text(turn, text)
+        best = turn.handoff.best(local) if turn.handoff else local
+        if best is not None and best is not local:
+            text, reason = best.text, ""
         if finish in (Finish.STOP, Finish.LENGTH):
-            root = self._indexing.known_root(task.document.path)
-            said = text, reason, decision.confidence, finish.value, decision.reason
-            answer = Answer(*said, gathered.snippets, self._made_with(root))
-            task.session.remembered.keep(task.place, answer)
-        return self._completion(
-            task,
-            gathered,
-            text=text,
-            source="local" if text else "none",
-            confidence=decision.confidence,
-            finish=finish.value,
-            reason=reason,
-            route=decision.reason,
-        )
+            self._remember(turn, text, reason, decision, finish.value)
+        source = best.source if best else "none"
+        said = Said(text, source, decision.confidence, finish.value, reason, decision.reason)
+        return self._say(turn, said, best.model if best else "")
 
-    def _empty(self, task: Task, gathered: _Gathered, finish: str, reason: str) -> Completion:
-        return self._completion(
-            task, gathered, text="", source="none", confidence=0.0, finish=finish, reason=reason, route=""
-        )
+    def _remember(self, turn: _Turn, text: str, reason: str, decision: Decision, finish: str) -> None:
+        root = self._indexing.known_root(turn.task.document.path)
+        said = text, reason, decision.confidence, finish, decision.reason
+        answer = Answer(*said, turn.gathered.snippets, self._made_with(root))
+        turn.task.session.remembered.keep(turn.task.place, answer)
 
-    def _completion(self, task: Task, gathered: _Gathered, **said: Any) -> Completion:
-        offered = task.offered(said["text"], said["source"])
-        task.sessions.offer(task.document.path, offered, time.monotonic())
-        return Completion(
-            request_id=task.request_id,
-            model=self._model.name,
-            ms=(time.monotonic() - task.started) * 1000,
-            snippets=[_info(snippet) for snippet in gathered.snippets],
-            stages_ms=gathered.stages_ms,
-            prefilled=gathered.prefilled,
-            reused=gathered.reused,
-            drafted=gathered.drafted,
-            accepted=gathered.accepted,
-            generated=gathered.generated,
-            **said,
-        )
-
-    def _update(self, task: Task, query: Query, raw: str, name: str, ms: float) -> None:
-        """Offer the large model's text; where it was dismissed before, or is none, nothing is sent."""
-        cleaned = clean(raw, prefix=task.prefix, suffix=task.suffix, language=query.language, eol=task.eol)
-        if not cleaned.text or task.was_rejected(cleaned.text):
-            return
-        path, version = task.document.path, task.document.version
-        task.sessions.offer(path, task.offered(cleaned.text, "cloud"), time.monotonic())
-        task.send_update(
-            Update(task.request_id, path, version, task.position, cleaned.text, "cloud", name, ms)
-        )
-
-    def _why_late(self) -> str:
+    def _late(self, turn: _Turn) -> Completion:
+        """The local answer is out of time; the large model's may be there or still come."""
+        decision = turn.decision or Decision(False, 0.0, "")
+        best = turn.handoff.best(None) if turn.handoff else None
+        if best is not None:
+            return self._say(
+                turn,
+                Said(best.text, best.source, decision.confidence, "deadline", "", decision.reason),
+                best.model,
+            )
+        if not turn.asked:
+            turn.task.cancel.cancel()
         loading = self._model.status().state == "loading"
-        return (
-            "the model is still loading" if loading else "out of time: the model was busy with other requests"
-        )
+        reason = "the model is still loading" if loading else "out of time: the model was busy with others"
+        return self._say(turn, Said("", "none", decision.confidence, "deadline", reason, decision.reason))
 
+    def _say(self, turn: _Turn, said: Said, model: str = "") -> Completion:
+        """The answer goes out: from here on there are only updates."""
+        task, now = turn.task, self._now()
+        offered = task.offered(said.text, said.source, said.confidence)
+        task.sessions.offer(task.document.path, offered, now)
+        answer = completion(task, turn.gathered, said, model or self._model.name, now)
+        turn.explanation.completion = answer
+        self._explain(turn)
+        if turn.handoff is not None:
+            # After this answer has been written: an update of what nobody has yet would be lost.
+            asyncio.get_running_loop().call_soon(turn.handoff.answered, said.text)
+        return answer
 
-def _loop_time(monotonic: float) -> float:
-    """A time.monotonic() instant in the clock of the running loop."""
-    return asyncio.get_running_loop().time() + monotonic - time.monotonic()
+    def _explain(self, turn: _Turn) -> None:
+        explanation, gathered = turn.explanation, turn.gathered
+        explanation.stages_ms, explanation.counts = gathered.stages_ms, gathered.counts()
+        explanation.local, explanation.prompt_ids = gathered.snippets, gathered.prompt_ids
+        if turn.decision is not None:
+            explanation.route, explanation.confidence = turn.decision.reason, turn.decision.confidence
 
-
-def _why_cut(generated: Generated) -> str:
-    read = generated.generation.prefilled + generated.generation.reused
-    total = len(generated.prompt.ids)
-    if read < total:
-        return f"out of time: {read} of {total} prompt tokens were read, and are kept for the next request"
-    return "out of time before the first whole word"
-
-
-def _info(snippet: Snippet) -> SnippetInfo:
-    return SnippetInfo(
-        snippet.path, snippet.start_line, snippet.end_line, snippet.score, snippet.commit, snippet.source
-    )
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

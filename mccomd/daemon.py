@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from mccomd import __version__
+from mccomd.behaviour import Judgement
 from mccomd.cloud.access import close_cloud, cloud_state, open_cloud
 from mccomd.completer import Completer
 from mccomd.config import Config, ConfigFile, RepositoryConfig, load_repository, why_offline, why_silent
 from mccomd.egress import PREVIEW, Egress, Ledger, Preview
+from mccomd.explanations import Explanations
 from mccomd.guest import Guest
+from mccomd.history import History
 from mccomd.indexing import Indexing
 from mccomd.model import Model
 from mccomd.paths import Paths
@@ -31,6 +34,8 @@ from mccomd.protocol import (
     CloudStatus,
     Completion,
     CompletionStats,
+    ExplainParams,
+    ExplainResult,
     FeedbackKind,
     PowerStatus,
     PreviewRequest,
@@ -43,10 +48,14 @@ from mccomd.protocol import (
     SearchParams,
     SearchResult,
     StatusResult,
+    TuneParams,
+    TuneResult,
     WarmResult,
 )
+from mccomd.routing import Routing
 from mccomd.session import Sessions
 from mccomd.task import Task
+from mccomd.tuning import tune
 from mccomd_index import IndexOptions, Repository
 
 if TYPE_CHECKING:
@@ -72,18 +81,22 @@ class Daemon:
         self._guest = Guest()
         self._background: set[asyncio.Task[None]] = set()
         self._egress = Egress(Ledger(paths.state_dir), lambda: why_silent(config.current))
+        self._old: list[Completer] = []  # of a config before, with requests under way
         self._assemble(config.current)
 
     def start(self) -> None:
         """Load the model and follow the config file, both in the background."""
         self._model.start()
+        self._keep(self._history.load())
         self._keep(self._look_after())
 
     async def close(self) -> None:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self._completer.close()
+        for completer in (*self._old, self._completer):
+            await completer.close()
+        await self._history.close()
         await self._indexing.close()
         await close_cloud(self._cloud)
         self._plugins.close()
@@ -102,7 +115,17 @@ class Daemon:
 
     def new_sessions(self) -> Sessions:
         """For one client."""
-        return Sessions(lambda: self._config.current.behaviour)
+        return Sessions(lambda: self._config.current.behaviour, self._judged)
+
+    async def explain(self, params: ExplainParams) -> ExplainResult:
+        found = self._explanations.find(params.request_id)
+        prompt = ""
+        if params.prompt and found.prompt_ids and await self._model.ready():
+            prompt = await self._model.run(lambda engine: engine.tokenizer.decode(found.prompt_ids))
+        return self._explanations.result(found, prompt)
+
+    async def tune(self, params: TuneParams) -> TuneResult:
+        return await tune(params, self._config.current, self._model, self._routing)
 
     def touch(self, path: str) -> None:
         """A document was opened: meet its repository before the first completion asks for it."""
@@ -145,6 +168,8 @@ class Daemon:
             repositories=await self._indexing.status(),
             plugins=self._plugins.status(),
             cloud=self._cloud_status(),
+            router=self._routing.status(),
+            month=self._routing.month_status(),
             clients=clients,
             completions=self._tally.stats(),
             rss_mb=psutil.Process().memory_info().rss / 1e6,
@@ -175,6 +200,13 @@ class Daemon:
         if preview.request is None and not preview.refusal:
             preview.refusal = completion.reason or "nobody would be asked here"
 
+    def _judged(self, path: str, judgement: Judgement) -> None:
+        """What became of an answer: into the history, and beside its explanation."""
+        self._routing.judged(judgement)
+        explanation = self._explanations.get(judgement.offered.request_id)
+        if explanation is not None:
+            explanation.verdict = "" if judgement.withdrawn else judgement.verdict.value
+
     async def _meet(self, path: str) -> None:
         location = await self._indexing.locate(path)
         if location.root is not None:
@@ -194,7 +226,12 @@ class Daemon:
     def _assemble(self, config: Config) -> None:
         self._load_plugins(config)
         self._model = Model(config.model, self._paths.data_dir)
-        self._connect()
+        self._explanations = Explanations()
+        self._history = History(self._paths.state_dir)
+        self._routing = Routing(
+            lambda: self._config.current, self._plugins, self._model, self._history, self._paths.state_dir
+        )
+        self._completer = self._new_completer()
 
     def _load_plugins(self, config: Config) -> None:
         offline = bool(why_offline(config))
@@ -202,8 +239,20 @@ class Daemon:
         self._plugins = Plugins(_plugin_options(config), self._indexing.search, self._cloud)
 
     def _connect(self) -> None:
-        self._completer = Completer(
-            lambda: self._config.current, self._model, self._plugins, self._indexing, self._guest
+        """Requests under way finish with the old parts."""
+        self._routing.use(self._plugins, self._model)
+        self._old = [old for old in (*self._old, self._completer) if old.busy]
+        self._completer = self._new_completer()
+
+    def _new_completer(self) -> Completer:
+        return Completer(
+            lambda: self._config.current,
+            self._model,
+            self._plugins,
+            self._indexing,
+            self._guest,
+            self._routing,
+            self._explanations,
         )
 
     async def _look_after(self) -> None:
@@ -211,6 +260,7 @@ class Daemon:
         while True:
             await asyncio.sleep(LOOK_AFTER_S)
             await self._model.unload_if_idle()
+            await self._history.flush()
             before = self._config.current
             if await asyncio.to_thread(self._config.reload_if_changed):
                 self._take_config(before, self._config.current)

@@ -22,9 +22,18 @@ from mccomd.protocol import (
 )
 from mccomd.types import Document
 
-__all__ = ["MAX_DOCUMENTS", "Documents", "apply_change", "lines_of", "offset_of", "split_at"]
+__all__ = [
+    "MAX_DOCUMENTS",
+    "Documents",
+    "apply_change",
+    "lines_of",
+    "offset_of",
+    "position_after",
+    "split_at",
+]
 
 MAX_DOCUMENTS = 1000
+MAX_LINE_CHARS = 100_000
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
@@ -54,6 +63,12 @@ def apply_change(text: str, change: TextChange, encoding: PositionEncoding) -> s
     if end < start:
         raise RequestError(ErrorCode.BAD_PARAMS, "the range ends before it starts")
     return text[:start] + change.text + text[end:]
+
+
+def position_after(position: Position, prefix: str, typed: str, encoding: PositionEncoding) -> Position:
+    """Where the cursor is once `typed` stands at `position`, whose text to the left is `prefix`."""
+    lines = lines_of(prefix[-MAX_LINE_CHARS:] + typed)
+    return Position(position.line + len(lines_of(typed)) - 1, _units(lines[-1], encoding))
 
 
 class Documents:
@@ -154,3 +169,10 @@ def _column(line: str, column: int, encoding: PositionEncoding) -> int:
     while 0 < column < len(data) and data[column] & 0xC0 == 0x80:
         column -= 1
     return len(data[:column].decode("utf-8", "surrogateescape"))
+
+
+def _units(line: str, encoding: PositionEncoding) -> int:
+    """The column behind a line's last character."""
+    if encoding is PositionEncoding.UTF16:
+        return len(line.encode("utf-16-le", "surrogatepass")) // 2
+    return len(line) if encoding is PositionEncoding.UTF32 else len(line.encode("utf-8", "surrogateescape"))

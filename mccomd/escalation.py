@@ -59,6 +59,10 @@ class Escalations:
         self._plugins = plugins
         self._running: set[asyncio.Task[None]] = set()
 
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
     def carry_out(self, decision: Decision, request: LargeRequest) -> Decision:
         """Begin what was decided; the decision with the reason why nothing was begun, if so."""
         if (preview := PREVIEW.get()) is not None:

@@ -75,6 +75,8 @@ class Evidence:
     prefix: str
     suffix: str
     rejected: str | None  # the answer the user has just typed past or dismissed here
+    last_good: bool | None = None  # whether the answer judged last, in any document, was taken
+    since_last_s: float | None = None  # since then; None: there was none yet
 
     @property
     def confidence(self) -> float:
@@ -96,8 +98,11 @@ class Decision:
 class Router(Protocol):
     """Decides whether the large model is asked. Pure and fast: it runs on the event loop.
 
-    May have a second method, `give_up(probabilities) -> bool`: asked in the model's thread after the
-    first three tokens, and only while a backend is at work. True: the local answer is not finished.
+    Asked with all of the local answer, or with its first three tokens and the text "" where the user has
+    rejected an answer or `give_up` said yes: then the large model is asked while the local one goes on.
+    May have two more methods. `give_up(probabilities) -> bool` is asked in the model's thread after the
+    first three tokens, and only while a backend is at work; True: too unsure to be shown at once.
+    `set_threshold(threshold)` is told what the user's wish amounts to (`mccomd tune`), when that changes.
     """
 
     name: str

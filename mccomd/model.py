@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from mccomd.calibration import Calibration
+from mccomd.calibration import load as load_calibration
 from mccomd.config import ModelConfig
 from mccomd.errors import ArtifactError, EngineError
 from mccomd.lane import Lane
@@ -64,6 +66,7 @@ class Model:
         self._used = time.monotonic()
         self._name = config.name
         self._problem = ""
+        self.calibration: Calibration | None = None  # of the loaded model; stays when it is unloaded
 
     @property
     def name(self) -> str:
@@ -147,7 +150,18 @@ class Model:
             log.exception("the model cannot be loaded")
         else:
             self._name = self._engine.manifest.name
+            self.calibration = _calibration(self._engine)
             log.info("model %s loaded in %.0f ms", self._name, (time.monotonic() - started) * 1000)
+
+
+def _calibration(engine: Engine) -> Calibration | None:
+    """A table that cannot be read is no reason to do without the model."""
+    raw = engine.manifest.calibration
+    try:
+        return None if raw is None else load_calibration(raw)
+    except ArtifactError as error:
+        log.warning("model %s: %s", engine.manifest.name, error)
+        return None
 
 
 def _load_engine(config: ModelConfig, data_dir: Path) -> Engine:

@@ -126,6 +126,17 @@ class Plugins:
                 plugin.fail("give_up()", error)
         return False
 
+    def set_threshold(self, name: str, threshold: float) -> None:
+        """Tell the router `name`, if it wants to know."""
+        for plugin, part in self._parts("router"):
+            tell = getattr(part, "set_threshold", None)
+            if part.name != name or plugin.state != "loaded" or tell is None:
+                continue
+            try:
+                tell(threshold)
+            except Exception as error:  # noqa: BLE001 - a plugin's failure is a state
+                plugin.fail("set_threshold()", error)
+
     def decide(self, name: str, evidence: Evidence) -> Decision:
         """The decision of the router `name`; local when there is none or it fails."""
         for plugin, part in self._parts("router"):

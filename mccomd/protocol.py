@@ -20,20 +20,26 @@ __all__ = [
     "NOTIFY_PROGRESS",
     "NOTIFY_UPDATE",
     "PROTOCOL_VERSION",
+    "CloudCall",
     "CloudStatus",
     "CompleteParams",
     "Completion",
     "CompletionStats",
+    "CurvePoint",
     "DocumentChange",
     "DocumentClose",
     "DocumentOpen",
     "Empty",
     "ErrorCode",
+    "ExplainParams",
+    "ExplainResult",
+    "ExplainedSnippet",
     "Feedback",
     "FeedbackKind",
     "InitializeParams",
     "InitializeResult",
     "ModelStatus",
+    "MonthStatus",
     "PluginStatus",
     "Position",
     "PositionEncoding",
@@ -47,12 +53,16 @@ __all__ = [
     "RefreshParams",
     "RefreshResult",
     "RepositoryStatus",
+    "RouterStatus",
     "SearchHit",
     "SearchParams",
     "SearchResult",
+    "ShadowStatus",
     "SnippetInfo",
     "StatusResult",
     "TextChange",
+    "TuneParams",
+    "TuneResult",
     "Update",
     "WarmParams",
     "WarmResult",
@@ -113,6 +123,7 @@ class InitializeParams(msgspec.Struct, frozen=True):
     client: Annotated[str, Meta(max_length=200)] = ""
     version: Annotated[str, Meta(max_length=200)] = ""
     position_encoding: PositionEncoding = PositionEncoding.UTF32
+    updates: bool = False  # the client takes `update`; else an unsure answer waits for the large model
 
 
 class InitializeResult(msgspec.Struct, frozen=True):
@@ -190,7 +201,7 @@ class Completion(msgspec.Struct, frozen=True):
     model: str
     confidence: float  # 0..1, the router's; the built-in one's is the mean probability of the first 3 tokens
     ms: float
-    finish: str  # stop, length, deadline, cancelled, abandoned, none
+    finish: str  # stop, length, deadline, cancelled, abandoned, held, none
     reason: str  # "" or why there is no text, or less than there could be
     route: str  # what the router decided, in its words
     snippets: list[SnippetInfo]
@@ -203,16 +214,17 @@ class Completion(msgspec.Struct, frozen=True):
 
 
 class Update(msgspec.Struct, frozen=True):
-    """Notification: a better text for an earlier completion, valid only at its position and version."""
+    """Notification: a better text for an earlier completion, for `position` as `version` has it."""
 
     request_id: str
     path: str
     version: int
     position: Position
-    text: str
-    source: str
+    text: str  # what is not typed yet by then
+    source: str  # cloud, local
     model: str
     ms: float
+    final: bool  # False: more of the same text will come
 
 
 class FeedbackKind(enum.StrEnum):
@@ -226,6 +238,151 @@ class Feedback(msgspec.Struct, frozen=True):
     request_id: Annotated[str, Meta(max_length=100)]
     kind: FeedbackKind
     characters: Count = 0  # with partially_accepted: code points taken so far, from the start of the text
+
+
+class ExplainParams(msgspec.Struct, frozen=True):
+    request_id: Annotated[str, Meta(max_length=100)] = "last"  # the newest answer of any client
+    prompt: bool = False  # the prompt's text, too
+
+
+class ExplainedSnippet(msgspec.Struct, frozen=True):
+    path: str
+    start_line: int  # 1-based, inclusive
+    end_line: int
+    score: float
+    commit: str
+    source: str
+    used_by: str  # local, cloud, both
+
+
+class CloudCall(msgspec.Struct, frozen=True):
+    """What a large model was asked for an answer, and what came of it."""
+
+    backend: str
+    endpoint: str
+    model: str
+    strategy: str
+    why: str
+    drafted: int
+    accepted: int
+    prompt_tokens: int
+    output_tokens: int
+    requests: int
+    bytes_sent: int
+    bytes_received: int
+    cost: float
+    first_ms: float | None
+    ms: float
+    masked: list[str]
+    dropped: str
+    error: str
+    done: bool  # False: it is still under way
+
+
+class ExplainResult(msgspec.Struct, frozen=True):
+    """How one answer came about. The daemon remembers the newest few hundred, in memory only."""
+
+    request_id: str
+    path: str
+    line: int
+    column: int
+    age_s: float
+    source: str
+    model: str
+    finish: str
+    reason: str
+    route: str
+    confidence: float
+    threshold: float
+    threshold_why: str
+    shadow: str
+    text: str
+    verdict: str
+    drafted: int
+    accepted: int
+    prefilled: int
+    reused: int
+    generated: int
+    prompt_tokens: int
+    prompt: str
+    stages_ms: dict[str, float]
+    snippets: list[ExplainedSnippet]
+    rejected: str
+    cloud: CloudCall | None
+    updates: list[str]
+    bytes_sent: int
+    cost: float
+
+
+class TuneParams(msgspec.Struct, frozen=True):
+    """Show what thresholds would mean; with `apply` put the proposal into force, with `reset` end that."""
+
+    aim: Annotated[str, Meta(pattern=r"^(|threshold|share|precision|budget)\Z")] = ""
+    wish: Annotated[float, Meta(ge=0)] | None = None
+    apply: bool = False
+    reset: bool = False
+
+
+class CurvePoint(msgspec.Struct, frozen=True):
+    threshold: float
+    share: float
+    precision: float
+    kept: float
+    calls_month: float
+    tokens_month: float
+    money_month: float
+
+
+class ShadowStatus(msgspec.Struct, frozen=True):
+    """Two routers over the same requests."""
+
+    name: str  # "" when there is none
+    requests: int
+    both: int
+    only_router: int
+    only_shadow: int
+    neither: int
+    router_kept_good: float
+    shadow_kept_good: float
+
+
+class RouterStatus(msgspec.Struct, frozen=True):
+    name: str
+    threshold: float
+    why: str
+    shadow: ShadowStatus
+
+
+class MonthStatus(msgspec.Struct, frozen=True):
+    """What the large model cost this month."""
+
+    month: str
+    calls: int
+    tokens: int
+    money: float
+    limit_tokens: int
+    limit_money: float
+    reason: str
+
+
+class TuneResult(msgspec.Struct, frozen=True):
+    model: str
+    aim: str
+    wish: float
+    threshold: float
+    why: str
+    proposed: float | None
+    reason: str
+    applied: bool
+    calibration: str
+    calibrated: float
+    own_answers: int
+    own_judged: int
+    requests_month: float
+    tokens_call: float
+    curve: list[CurvePoint]
+    month: MonthStatus
+    shadow: ShadowStatus
 
 
 class RefreshParams(msgspec.Struct, frozen=True):
@@ -384,6 +541,8 @@ class StatusResult(msgspec.Struct, frozen=True):
     repositories: list[RepositoryStatus]
     plugins: list[PluginStatus]
     cloud: CloudStatus
+    router: RouterStatus
+    month: MonthStatus
     clients: int
     completions: CompletionStats
     rss_mb: float
@@ -397,6 +556,8 @@ METHODS: dict[str, type[msgspec.Struct]] = {
     "complete": CompleteParams,
     "feedback": Feedback,
     "warm": WarmParams,
+    "explain": ExplainParams,
+    "tune": TuneParams,
     "refresh": RefreshParams,
     "search": SearchParams,
     "preview": PreviewParams,

@@ -109,6 +109,7 @@ class Connection:
         self._name = f"client-{next(self._ids)}"
         self._requests = itertools.count(1)
         self._closing = False
+        self._updates = False
 
     async def run(self) -> None:
         """Read until the client leaves; never raises."""
@@ -253,6 +254,10 @@ class Connection:
                 return self._daemon.search(params)
             case protocol.PreviewParams():
                 return self._preview(params)
+            case protocol.ExplainParams():
+                return self._daemon.explain(params)
+            case protocol.TuneParams():
+                return self._daemon.tune(params)
         if method == "status":
             return self._daemon.status(self._server.clients)
         return self._shutdown()
@@ -263,6 +268,7 @@ class Connection:
         if params.client:
             self._name = f"{self._name} ({params.client} {params.version})".rstrip()
         self._documents.encoding = params.position_encoding
+        self._updates = params.updates
         return protocol.InitializeResult(
             server="mccomd",
             version=__version__,
@@ -324,6 +330,8 @@ class Connection:
             cancel=CancelToken(),
             sessions=self._sessions,
             send_update=lambda update: self._notify(protocol.NOTIFY_UPDATE, update),
+            updates=self._updates,
+            encoding=self._documents.encoding,
         )
 
     def _document_of(self, params: protocol.CompleteParams) -> Document:

@@ -100,7 +100,8 @@ class Session:
             self._rejected[mark] = None
             if len(self._rejected) > MAX_REJECTED:
                 self._rejected.popitem(last=False)
-            self._pending = Rejection(offered, now)
+            if offered.source != "cloud":  # whoever gave it would be asked the same once more
+                self._pending = Rejection(offered, now)
         if verdict.good and verdict is not Verdict.TYPED_THROUGH:
             self._pending = None  # what was taken ends the quarrel
             self._taken[offered.request_id] = None

@@ -49,5 +49,5 @@ class Task:
     def was_rejected(self, text: str) -> bool:
         return self.session.was_rejected(self.prefix, self.suffix, text)
 
-    def offered(self, text: str, source: str) -> Offered:
-        return Offered(self.request_id, self.prefix, self.suffix, text, source)
+    def offered(self, text: str, source: str, confidence: float = 0.0) -> Offered:
+        return Offered(self.request_id, self.prefix, self.suffix, text, source, confidence)

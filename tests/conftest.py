@@ -95,9 +95,9 @@ class Daemon:
     process: subprocess.Popen[bytes]
     home: Path
 
-    def client(self) -> Client:
+    def client(self, *, updates: bool = True) -> Client:
         client = Client(self.socket)
-        client.call("initialize", {"client": "tests"})
+        client.call("initialize", {"client": "tests", "updates": updates})
         return client
 
     @property

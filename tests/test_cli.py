@@ -225,3 +225,31 @@ def test_version_and_help(run: Run) -> None:
     assert run("--version").stdout.startswith("mccomd 0.")
     assert "FILE:LINE:COL" in run("complete", "--help").stdout
     check_error(run("no-such-command"), "No such command", code=2)
+
+
+def test_explain_tells_how_an_answer_came_about(run: Run, repository: Path) -> None:
+    answer = as_json(run("complete", f"{repository}/report.py:8:8", "--json"))
+    found = as_json(run("explain", "--json"))
+    keys = {"request_id", "route", "reason", "confidence", "drafted", "accepted", "prefilled", "reused"}
+    assert keys | {"stages_ms", "snippets", "bytes_sent", "cost"} <= found.keys()
+    assert found["request_id"] == answer["request_id"]
+    assert "for shape in shapes" in found["prompt"]
+    assert (found["bytes_sent"], found["cloud"]) == (0, None)
+    said = run("explain", answer["request_id"], "--prompt").stdout
+    assert "nothing left this machine" in said
+    assert "for shape in shapes" in said
+    check_error(run("explain", "client-99-1"), "mccomd explain last")
+
+
+def test_tune_proposes_and_changes_nothing_unasked(run: Run) -> None:
+    found = as_json(run("tune", "--threshold", "0.25", "--json"))
+    assert (found["proposed"], found["applied"]) == (0.25, False)
+    assert found["why"] == "router.threshold of the config"
+    applied = as_json(run("tune", "--threshold", "0.25", "--apply", "--json"))
+    assert (applied["threshold"], applied["applied"]) == (0.25, True)
+    assert "applied by tune" in run("status").stdout
+    run("stop")
+    assert as_json(run("tune", "--json"))["threshold"] == 0.25  # it outlives the daemon
+    assert as_json(run("tune", "--reset", "--json"))["why"] == "router.threshold of the config"
+    check_error(run("tune", "--share", "0.1", "--precision", "0.5"), "one wish at a time", code=2)
+    check_error(run("tune", "--budget", "--apply"), "no budget is set")

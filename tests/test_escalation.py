@@ -89,14 +89,23 @@ def test_the_clouds_answer_is_an_update_of_the_local_one(cloudy: Daemon) -> None
         client.call("feedback", {"request_id": local["request_id"], "kind": "accepted"})
 
 
-def test_a_router_may_give_the_local_answer_up(cloudy: Daemon) -> None:
-    with cloudy.client() as client:
-        assert ask(client, "NEXT = ")["finish"] != "abandoned"
+@pytest.mark.parametrize("unsure", ["drop", "hold"])
+def test_a_router_may_give_the_local_answer_up(
+    start: Callable[..., Daemon], tmp_path: Path, unsure: str
+) -> None:
+    put_plugin(tmp_path / "site", "cloudy", PLUGIN)
+    config = CONFIG.replace("[router]", f'[router]\nunsure = "{unsure}"')
+    with start(config, PYTHONPATH=str(tmp_path / "site")).client() as client:
+        assert ask(client, "NEXT = ")["finish"] not in ("abandoned", "held")
         client.wait_notification("update")
         answer = ask(client, "numbers = [1, 2, 3, 4,", "/b.py")
-        assert (answer["finish"], answer["text"]) == ("abandoned", ""), client.call("status")["plugins"]
-        assert "gave the local answer up" in answer["reason"]
-        assert client.wait_notification("update")["text"] == "from_the_cloud()"
+        wanted = {"drop": "abandoned", "hold": "held"}[unsure]
+        assert (answer["finish"], answer["text"]) == (wanted, ""), client.call("status")["plugins"]
+        assert {"drop": "gave the local answer up", "hold": "large is asked"}[unsure] in answer["reason"]
+        update = client.wait_notification("update")
+        while not update["final"]:
+            update = client.wait_notification("update")
+        assert update["text"] == "from_the_cloud()"
 
 
 def test_a_backend_that_hangs_or_raises_costs_the_update_only(cloudy: Daemon) -> None:

@@ -17,6 +17,7 @@ from mccomd.cli.config import config
 from mccomd.cli.daemon import plugins, serve, socket_, start, status, stop
 from mccomd.cli.egress import egress
 from mccomd.cli.eval import eval_
+from mccomd.cli.explain import explain, tune
 from mccomd.cli.hooks import hooks
 from mccomd.cli.index import refresh, search
 from mccomd.cli.model import model
@@ -54,6 +55,8 @@ for command in (
     hooks,
     model,
     socket_,
+    explain,
+    tune,
 ):
     commands.add_command(command)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mccomd.cli.explain import shadow_text
 from mccomd.cli.output import json_option, print_json, print_json_lines, table, tilde
 from mccomd.client import Client
 from mccomd.errors import DaemonUnavailableError, MccomdError
@@ -129,6 +130,9 @@ def _status_text(found: dict[str, Any]) -> str:
         *(("index", text) for text in indexes),
         *(("plugin", text) for text in plugins),
         ("answers", _answers_text(asked)),
+        ("router", _router_text(found["router"])),
+        *((("shadow", shadow_text(found["router"]["shadow"])),) if found["router"]["shadow"]["name"] else ()),
+        ("month", _month_text(found["month"])),
         ("config", f"{tilde(found['config_file'])}{_because(found['config_problem'])}"),
         ("log", tilde(found["log_file"])),
     ]
@@ -153,6 +157,15 @@ def _answers_text(asked: dict[str, Any]) -> str:
             f"{asked['partially_accepted']} in part, {asked['dismissed']} dismissed"
         )
     return text
+
+
+def _router_text(router: dict[str, Any]) -> str:
+    return f"{router['name']}, threshold {router['threshold']:.2f}{_because(router['why'])}"
+
+
+def _month_text(month: dict[str, Any]) -> str:
+    text = f"{month['calls']} calls to the large model, {month['tokens']} tokens, cost {month['money']:.4f}"
+    return f"{month['month']}: {text}{_because(month['reason'])}"
 
 
 def _repository_text(repository: dict[str, Any]) -> str:

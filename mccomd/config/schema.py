@@ -163,7 +163,7 @@ class BudgetConfig:
 
     tokens: int = _key(0, "prompt and answer together; 0 = no limit", unit="tokens", low=0, high=10**12)
     money: float = _key(
-        0.0, "by the two prices below; 0 = no limit", unit="of your currency", low=0, high=10**9
+        0.0, "by the prices in [cloud]; 0 = no limit", unit="of your currency", low=0, high=10**9
     )
 
 
