@@ -70,6 +70,7 @@ class Ask:
 
     ids: tuple[int, ...]
     tokens: int
+    word: int = 0  # of ids, the last ones: what our own prompt leaves for the model to write again
 
 
 @dataclass(frozen=True)

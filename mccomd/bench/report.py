@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mccomd.bench.keystroke import Measured
+from mccomd.bench.measured import Measured
 from mccomd.bench.page import figure, require, svg, table_html, write_page
 from mccomd.bench.replay import Sample
 

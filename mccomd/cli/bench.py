@@ -108,7 +108,8 @@ def keystroke(
     mccomd bench keystroke
     mccomd bench keystroke --peer llamacpp --html report.html
     """
-    from mccomd.bench.keystroke import Plan, bench_keystroke, figures_of, keystrokes_of, resolve_model
+    from mccomd.bench.keystroke import bench_keystroke, keystrokes_of, resolve_model
+    from mccomd.bench.measured import Plan, figures_of
     from mccomd.bench.page import require
     from mccomd.bench.report import write_report
     from mccomd.bench.traces import load_traces

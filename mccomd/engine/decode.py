@@ -164,6 +164,8 @@ def generate(machinery: Machinery, prompt: Sequence[int], request: Request) -> G
         if machinery.draft_tokens:
             machinery.drafter.follow(prompt)
         finish = run.decode(pending[ahead:])
+        if machinery.draft_tokens:
+            machinery.drafter.remember(prompt, run.output.ids)
     ended = time.monotonic()
     prefilled_at = run.first_at or ended
     return Generation(
@@ -305,7 +307,7 @@ class _Generating:
     def _learn(self, guess: Guess, count: int, right: int, finish: Finish | None) -> None:
         """A guess that was not worth a pass teaches as well: was its first id right?"""
         if count:
-            self._with.odds.saw(guess.matched, right, int(right < count and finish is None))
+            self._with.odds.saw(guess, right, int(right < count and finish is None))
         elif finish is None:
             hit = self.output.ids[-1] == guess.ids[0]
-            self._with.odds.saw(guess.matched, int(hit), int(not hit))
+            self._with.odds.saw(guess, int(hit), int(not hit))

@@ -1,79 +1,124 @@
 """What will probably come next, guessed without the model, and how much guessing pays.
 
-Code repeats itself: where the last ids stood earlier in the same sequence, what followed then is guessed
-again and checked in one pass. A pass over several ids costs more than one over one id, so how many are
-guessed follows from what passes took lately and from how many guesses were right lately. Knows
-ids and times; nothing of the model and of text.
+Code repeats itself, and so does the model from one keystroke to the next: where the last ids stood earlier in
+the same sequence, or in one of the latest answers, what followed then is guessed again and checked in one
+pass. A pass over several ids costs more than one over one id, so how many are guessed follows from what
+passes took lately and from how many guesses were right lately. Knows ids and times; nothing of the model and
+of text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mccomd.engine.kv_cache import common_prefix
 
 __all__ = ["Drafter", "Guess", "Odds", "Pace"]
 
-GRAM = 3  # ids that must agree before anything is guessed
+GRAM = 2  # ids that must agree before anything is guessed
 LONGEST_MATCH = 32  # compared no further back
 CANDIDATES = 16  # earlier places looked at, the most recent ones
+LEAD = 12  # ids of its prompt that are remembered before an answer
+PAST_IDS = 4096  # of answers that are remembered; some 150 answers
 MOST_TIMED = 16  # ids of a pass that is timed
+LEVELS = (3, 5, 12)  # ids matched, from which on a guess is trusted more
 MEMORY = 0.1  # weight of the newest observation
 WORTH = 0.15  # of a plain pass, that a guess must be expected to save: estimates are noisy
+_END = -1  # between two answers: no id
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
     ids: tuple[int, ...]
     matched: int  # how many ids before it agreed
+    past: bool = False  # from an earlier answer, not from the sequence itself
 
 
 class Drafter:
-    """An index of the places where each three ids stood, that follows a sequence as it grows and changes."""
+    """Guesses from the sequence as it grows and changes, and from the answers before it."""
 
     def __init__(self) -> None:
-        self._ids: list[int] = []
-        self._after: dict[tuple[int, ...], list[int]] = {}  # a gram -> where its followers stand, ascending
+        self._now = _Places()
+        self._past = _Places()
 
     def follow(self, ids: Sequence[int]) -> None:
         """Make this the sequence; costs what differs from the last one."""
-        self._cut(common_prefix(self._ids, ids))
-        for i in ids[len(self._ids) :]:
-            self.append(i)
+        self._now.cut(common_prefix(self._now.ids, ids))
+        for i in ids[len(self._now.ids) :]:
+            self._now.append(i)
 
     def append(self, token_id: int) -> None:
-        self._ids.append(token_id)
-        if len(self._ids) >= GRAM:
-            self._after.setdefault(self._gram(len(self._ids)), []).append(len(self._ids))
+        self._now.append(token_id)
+
+    def remember(self, prompt: Sequence[int], answer: Sequence[int]) -> None:
+        """Keep an answer: the next keystroke's is often the same from some id on."""
+        if len(answer) <= 1:
+            return
+        if len(self._past.ids) > 2 * PAST_IDS:
+            kept = self._past.ids[-PAST_IDS:]
+            self._past = _Places()
+            self._past.extend(kept)
+        self._past.extend([_END, *prompt[-LEAD:], *answer])
 
     def guess(self, most: int, fits: Callable[[Sequence[int]], bool]) -> Guess | None:
-        """What followed the longest earlier match that `fits`, the most recent of equals; 1..most ids."""
-        end = len(self._ids)
-        best, matched = 0, 0
-        for at in reversed(self._after.get(self._gram(end), [])[-CANDIDATES - 1 :]):
-            if at < end and fits(self._ids[at : at + most]):
-                length = self._match(at, end)
-                if length > matched:
-                    best, matched = at, length
-        return Guess(tuple(self._ids[best : best + most]), matched) if matched else None
+        """What followed the longest earlier match that `fits`, of equals the latest answer's; 1..most ids."""
+        best: Guess | None = None
+        for places, is_past in ((self._past, True), (self._now, False)):
+            for at in places.after(self._now.ids):
+                ids = places.from_(at, most)
+                if ids and fits(ids):
+                    matched = _match(places.ids, at, self._now.ids)
+                    if best is None or matched > best.matched:
+                        best = Guess(ids, matched, is_past)
+        return best
 
-    def _match(self, at: int, end: int) -> int:
-        length = GRAM
-        while length < min(at, LONGEST_MATCH) and self._ids[at - length - 1] == self._ids[end - length - 1]:
-            length += 1
-        return length
 
-    def _gram(self, end: int) -> tuple[int, ...]:
-        return tuple(self._ids[end - GRAM : end]) if end >= GRAM else ()
+class _Places:
+    """A list of ids, and where in it each few ids stand."""
 
-    def _cut(self, count: int) -> None:
-        for end in range(len(self._ids), max(count, GRAM - 1), -1):
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self._after: dict[tuple[int, ...], list[int]] = {}  # a gram -> where its followers stand, ascending
+
+    def append(self, token_id: int) -> None:
+        self.ids.append(token_id)
+        if len(self.ids) >= GRAM:
+            self._after.setdefault(self._gram(len(self.ids)), []).append(len(self.ids))
+
+    def extend(self, ids: Sequence[int]) -> None:
+        for token_id in ids:
+            self.append(token_id)
+
+    def cut(self, count: int) -> None:
+        """Forget all ids from `count` on."""
+        for end in range(len(self.ids), max(count, GRAM - 1), -1):
             places = self._after[self._gram(end)]
             places.pop()
             if not places:
                 del self._after[self._gram(end)]
-        del self._ids[count:]
+        del self.ids[count:]
+
+    def after(self, ids: Sequence[int]) -> Iterator[int]:
+        """Where the last GRAM of these ids stand, something following them; the latest first."""
+        places = self._after.get(tuple(ids[-GRAM:]), [])[-CANDIDATES - 1 :]
+        return (at for at in reversed(places) if at < len(self.ids))
+
+    def from_(self, at: int, most: int) -> tuple[int, ...]:
+        ids = self.ids[at : at + most]
+        return tuple(ids[: ids.index(_END)] if _END in ids else ids)
+
+    def _gram(self, end: int) -> tuple[int, ...]:
+        return tuple(self.ids[end - GRAM : end])
+
+
+def _match(earlier: Sequence[int], at: int, ids: Sequence[int]) -> int:
+    """How many ids before earlier[at] are the last ones of `ids`, GRAM of which are known to be."""
+    length = GRAM
+    most = min(at, len(ids), LONGEST_MATCH)
+    while length < most and earlier[at - length - 1] == ids[-length - 1]:
+        length += 1
+    return length
 
 
 class Pace:
@@ -95,20 +140,20 @@ class Pace:
 
 
 class Odds:
-    """How probable it is that the next guessed id is right, by the length of the match."""
+    """How probable it is that the next guessed id is right: by where it is from and how long it matched."""
 
     def __init__(self) -> None:
-        self._right = [0.5, 0.65, 0.8]
+        self._right = {False: [0.3, 0.5, 0.65, 0.8], True: [0.4, 0.6, 0.75, 0.85]}
 
-    def saw(self, matched: int, right: int, wrong: int) -> None:
+    def saw(self, guess: Guess, right: int, wrong: int) -> None:
         """So many ids of a guess were right, then one was wrong, or (wrong 0) none was any more."""
-        level = _level(matched)
+        known, level = self._right[guess.past], _level(guess.matched)
         for outcome in [1.0] * right + [0.0] * wrong:
-            self._right[level] += (outcome - self._right[level]) * MEMORY
+            known[level] += (outcome - known[level]) * MEMORY
 
     def how_many(self, guess: Guess, running: int, pace: Pace) -> int:
         """How many ids of the guess to check in a pass that runs `running` ids anyway; 0: not worth it."""
-        right = self._right[_level(guess.matched)]
+        right = self._right[guess.past][_level(guess.matched)]
         best, most, saved, chance = 0, WORTH, 0.0, 1.0
         for count in range(1, len(guess.ids) + 1):
             chance *= right
@@ -120,4 +165,4 @@ class Odds:
 
 
 def _level(matched: int) -> int:
-    return 0 if matched < 5 else 1 if matched < 12 else 2
+    return sum(matched >= least for least in LEVELS)

@@ -29,6 +29,7 @@ __all__ = ["EngineOptions", "FloatArray", "Session"]
 FloatArray = NDArray[np.float32]
 
 MAX_DEFAULT_THREADS = 4  # beyond that a completion daemon takes more from the user than it gives
+SPIN_US = 50
 LOG_FATAL = 4  # ONNX Runtime prints to stderr; whatever goes wrong reaches us as an exception too
 
 
@@ -190,9 +191,12 @@ def _session_options(threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = LOG_FATAL
-    # Spinning threads are 20-30 % faster on an idle machine and 2 times slower when an editor, a language
-    # server or a compiler wants the cores, which is the normal case (2 cores, 8-bit, 2026-11).
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads that spin while they wait for each other are 20-30 % faster on an idle machine and 2 times
+    # slower when an editor, a language server or a compiler wants the cores, which is the normal case.
+    # Spinning briefly, and only while a pass runs, keeps most of the gain (models/LOG.md, 2026-11-26).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from mccomd.bench.keystroke import Block, Measured, Plan, figures_of, resolve_model
+from mccomd.bench.keystroke import resolve_model
+from mccomd.bench.measured import Block, Measured, Plan, figures_of
 from mccomd.bench.own_daemon import cpu_seconds
 from mccomd.bench.peer import CANDIDATES, Answer, prompt_of
 from mccomd.bench.replay import Options, replay, windows
@@ -47,7 +48,9 @@ def test_ratios_are_of_the_same_keystrokes(tmp_path: Path, daemon: Daemon) -> No
     samples = [replace(sample, kind="model") for sample in samples]
     theirs = [Answer(2 * sample.ms, 1, 2, 0, 0, "") for sample in samples]
     block = Block(trace.id, 0, samples, theirs, 1.0, 0.0, 3.0)
-    measured = Measured(plan, "m", [block], [], [1.0], [2.0], [0.1], [0.2], settings=CANDIDATES[0])
+    measured = Measured(
+        plan, "m", lambda _: 2, [block], [], [1.0], [2.0], [0.1], [0.2], settings=CANDIDATES[0]
+    )
     figures: dict[str, Any] = figures_of(measured)
     for name in ("peer_ratio", "peer_ratio_model"):
         assert (figures[name]["p50"], figures[name]["p95"]) == (2.0, 2.0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mccomd.engine import Engine, EngineOptions, Generation, Limits, StopRule
-from mccomd.engine.draft import Drafter, Guess, Odds, Pace
+from mccomd.engine.draft import PAST_IDS, Drafter, Guess, Odds, Pace
 from mccomd.types import CancelToken, Finish
 from mccomd_models.graph import Precision
 from tests.engine.tiny import CancelAfter, Tiny, change_manifest, never, write_tiny
@@ -137,15 +137,62 @@ def follow(*sequences: Sequence[int]) -> Drafter:
         ([1, 2, 3, 4, 5, 1, 2, 3], Guess((4, 5, 1), 3)),
         ([1, 2, 3, 9, 1, 2, 3, 8, 1, 2, 3], Guess((8, 1, 2), 3)),  # the most recent of equals
         ([0, 1, 2, 3, 9, 7, 1, 2, 3, 8, 0, 1, 2, 3], Guess((9, 7, 1), 4)),  # the longest first
-        ([1, 2, 3, 4, 1, 2], None),
+        ([1, 2, 3, 4, 1, 2], Guess((3, 4, 1), 2)),
+        ([1, 2, 3, 4, 9, 2], None),
         ([1, 2], None),
+        ([1], None),
         ([], None),
-        ([5, 5, 5, 5], Guess((5,), 3)),
+        ([5, 5, 5], Guess((5,), 2)),
     ],
 )
 def test_guesses(ids: list[int], guess: Guess | None) -> None:
     assert follow(ids).guess(3, lambda _: True) == guess
     assert follow([7, 7, 7, 7, *ids], ids).guess(3, lambda _: True) == guess
+
+
+@pytest.mark.parametrize(
+    ("answers", "ids", "guess"),
+    [
+        ([((1, 2, 3), (4, 5, 6))], [1, 2, 3], Guess((4, 5, 6), 3, past=True)),
+        ([((1, 2, 3), (4, 5, 6))], [9, 4, 5], Guess((6,), 2, past=True)),  # within an answer
+        ([((1, 2, 3), (4, 5, 6))], [9, 5, 6], None),  # nothing followed it
+        ([((1, 2), (3, 4)), ((1, 2), (3, 5))], [0, 1, 2], Guess((3, 5), 2, past=True)),  # the latest answer
+        ([((1, 2, 3), (4, 5, 6))], [1, 2, 3, 8, 8, 2, 3], Guess((4, 5, 6), 2, past=True)),  # before the text
+        ([((9, 2, 3), (4, 5, 6))], [1, 2, 3, 8, 1, 2, 3], Guess((8, 1, 2), 3)),  # a longer match in the text
+        ([((1, 2, 3), (4,))], [1, 2, 3], None),  # one id is no answer worth keeping
+        ([((1, 2), (3, 4)), ((5, 6), (7, 8))], [9, 3, 4], None),  # answers do not run into each other
+    ],
+)
+def test_earlier_answers_are_guessed_from(
+    answers: list[tuple[tuple[int, ...], tuple[int, ...]]], ids: list[int], guess: Guess | None
+) -> None:
+    drafter = Drafter()
+    for prompt, answer in answers:
+        drafter.remember(prompt, answer)
+    drafter.follow(ids)
+    assert drafter.guess(3, lambda _: True) == guess
+
+
+def test_answers_are_forgotten_when_there_are_too_many() -> None:
+    drafter = Drafter()
+    drafter.remember((1, 2), (3, 4))
+    for number in range(PAST_IDS):
+        drafter.remember((10_000 + number, 20_000 + number), (30_000 + number, 40_000 + number))
+    drafter.follow([0, 1, 2])
+    assert drafter.guess(3, lambda _: True) is None
+    drafter.follow([10_000 + PAST_IDS - 1, 20_000 + PAST_IDS - 1])
+    assert drafter.guess(1, lambda _: True) == Guess((30_000 + PAST_IDS - 1,), 2, past=True)
+    assert len(drafter._past.ids) < 3 * PAST_IDS
+
+
+def test_the_next_keystroke_costs_few_passes(tiny: Tiny, drafting: Engine) -> None:
+    """The user types past an answer: the next one is often the same from there on."""
+    plain = run(Engine(tiny.folder, EngineOptions(1, 256, 16, draft_tokens=0)), UNIT)
+    first = run(drafting, UNIT)
+    again = run(drafting, [*UNIT, *plain.ids[:2]], 20)
+    assert first.ids == plain.ids
+    assert again.ids == plain.ids[2:22]
+    assert again.passes <= 3
 
 
 def test_guesses_that_do_not_fit_are_passed_over() -> None:
@@ -163,18 +210,18 @@ def test_following_anything_is_following_it_from_the_start() -> None:
         )
         drafter.follow(ids)
         fresh = follow(ids)
-        assert (drafter._ids, drafter._after) == (fresh._ids, fresh._after)
+        assert (drafter._now.ids, drafter._now._after) == (fresh._now.ids, fresh._now._after)
 
 
 def test_guesses_that_fail_are_given_up_and_come_back() -> None:
     odds, guess = Odds(), Guess((1, 2, 3, 4), 3)
-    odds.saw(3, 0, 1)
+    odds.saw(guess, 0, 1)
     assert Odds().how_many(guess, 1, Pace()) > 0
     for _ in range(10):
-        odds.saw(3, 0, 1)
+        odds.saw(guess, 0, 1)
     assert odds.how_many(guess, 1, Pace()) == 0
     for _ in range(20):
-        odds.saw(3, 1, 0)
+        odds.saw(guess, 1, 0)
     assert odds.how_many(guess, 1, Pace()) > 0
 
 
