@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 from mccomd.protocol import Completion, SnippetInfo
 from mccomd.task import Task
-from mccomd.types import Snippet
+from mccomd.types import Finish, Snippet
 
 if TYPE_CHECKING:
     from mccomd.generate import Generated
 
-__all__ = ["Gathered", "Said", "completion", "why_cut"]
+__all__ = ["CUT", "Gathered", "Said", "completion", "why_cut"]
+
+CUT = {
+    Finish.DEADLINE: "cut at the deadline",
+    Finish.UNSURE: "cut where the model became unsure (completion.least_chance)",
+}
+"""Why there is less text than there could be."""
 
 
 @dataclass

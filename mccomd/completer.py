@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mccomd.answers import Gathered, Said, completion, why_cut
+from mccomd.answers import CUT, Gathered, Said, completion, why_cut
 from mccomd.behaviour import typed_at_cursor
 from mccomd.config import Config
 from mccomd.egress import PREVIEW
@@ -366,11 +366,13 @@ class Completer:
         )
         if cleaned.text and task.was_rejected(cleaned.text):
             return "", REJECTED
-        late = generated.generation.finish is Finish.DEADLINE
+        finish = generated.generation.finish
         if cleaned.text:
-            return cleaned.text, "cut at the deadline" if late else ""
-        if late:
+            return cleaned.text, CUT.get(finish, "")
+        if finish is Finish.DEADLINE:
             return "", why_cut(generated)
+        if finish is Finish.UNSURE:
+            return "", "the model was too unsure of its first words"
         return "", ", ".join(cleaned.reasons) or "the model had nothing to add"
 
     # --- the large model ------------------------------------------------------------------------
@@ -453,7 +455,7 @@ class Completer:
         best = turn.handoff.best(local) if turn.handoff else local
         if best is not None and best is not local:
             text, reason = best.text, ""
-        if finish in (Finish.STOP, Finish.LENGTH):
+        if finish in (Finish.STOP, Finish.LENGTH, Finish.UNSURE):
             self._remember(turn, text, reason, decision, finish.value)
         source = best.source if best else "none"
         said = Said(text, source, decision.confidence, finish.value, reason, decision.reason)

@@ -68,15 +68,16 @@ class Generate:
 
         generation = engine.generate(
             prompt.ids,
-            Limits(self.max_tokens, self.deadline),
+            Limits(self.max_tokens, self.deadline, self.config.completion.least_chance),
             complete,
             self.cancel,
             heal=prompt.healed,
             early=self.early,
         )
-        text = text_of(generation.ids)
+        unsure = generation.finish is Finish.UNSURE
+        text = text_of(generation.ids[:-1] if unsure else generation.ids)  # its last one is the doubtful one
         end = rule.end_of(text)
-        if end is None and generation.finish in (Finish.LENGTH, Finish.DEADLINE):
+        if end is None and (unsure or generation.finish in (Finish.LENGTH, Finish.DEADLINE)):
             text = whole_part(text)
         return Generated(prompt, generation, text[:end])
 

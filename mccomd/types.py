@@ -46,6 +46,7 @@ class Finish(enum.StrEnum):
     LENGTH = "length"  # max_tokens, or the context is full
     DEADLINE = "deadline"  # time ran out; what stands is returned
     CANCELLED = "cancelled"  # superseded, or the client went away
+    UNSURE = "unsure"  # the chance that all of it is right fell below what the user wants
     ABANDONED = "abandoned"  # the router saw the first tokens and would not have the rest
 
 

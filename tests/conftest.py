@@ -14,6 +14,8 @@ import pytest
 from mccomd.client import Client
 from mccomd.errors import DaemonUnavailableError
 
+FINISHED = ("stop", "length", "unsure")
+"""How an answer ends that the model gave in its own time."""
 FIXED_DATE = "2024-05-17T12:00:00+00:00"
 GIT_ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": os.devnull,

@@ -13,7 +13,7 @@ import pytest
 
 from mccomd.documents import lines_of
 
-from .conftest import commit_all, environment, git
+from .conftest import FINISHED, commit_all, environment, git
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -102,7 +102,7 @@ def test_complete_outside_any_repository(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["with space.py", "new\nline.py", "ünï.py", "no_extension", "-dash.py"])
 def test_complete_in_files_with_any_name(run: Run, repository: Path, name: str) -> None:
     (repository / name).write_text("value = 1\nother = ")
-    assert as_json(run("complete", f"{repository}/{name}:2:8", "--json"))["finish"] in ("stop", "length")
+    assert as_json(run("complete", f"{repository}/{name}:2:8", "--json"))["finish"] in FINISHED
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from mccomd.client import Client
 from mccomd.errors import DaemonUnavailableError
 
-from .conftest import Daemon, put_plugin
+from .conftest import FINISHED, Daemon, put_plugin
 
 PLUGIN = """
 import asyncio
@@ -110,11 +110,11 @@ def test_a_router_may_give_the_local_answer_up(
 
 def test_a_backend_that_hangs_or_raises_costs_the_update_only(cloudy: Daemon) -> None:
     with cloudy.client() as client:
-        assert ask(client, "HANG = ")["finish"] in ("stop", "length")
+        assert ask(client, "HANG = ")["finish"] in FINISHED
         with pytest.raises(DaemonUnavailableError, match="in time"):
             client.wait_notification("update", timeout_s=1)
         assert state_of(client, "large")[0] == "loaded"
-        assert ask(client, "RAISE = ")["finish"] in ("stop", "length")
+        assert ask(client, "RAISE = ")["finish"] in FINISHED
         with pytest.raises(DaemonUnavailableError, match="in time"):
             client.wait_notification("update", timeout_s=0.2)
         assert state_of(client, "large") == ("failed", "stream(): RuntimeError: no such model")

@@ -17,7 +17,7 @@ import pytest
 from mccomd.client import Client
 from mccomd.errors import RequestError
 
-from .conftest import GIT_ENVIRONMENT, Daemon, commit_all, git
+from .conftest import FINISHED, GIT_ENVIRONMENT, Daemon, commit_all, git
 
 
 def ask(client: Client, path: Path, text: str = "import math\n\nprint(math.") -> dict[str, Any]:
@@ -63,7 +63,7 @@ def test_completions_during_the_first_index_are_answered(daemon: Daemon, large: 
         assert progress["repository"] == str(large)
         assert 0 < progress["files"] < progress["total"] == 8000
         answer = ask(typing, large / "m1" / "f1.py")
-        assert answer["finish"] in ("stop", "length")
+        assert answer["finish"] in FINISHED
         assert answer["snippets"] == []
         state = status_of(typing, large)
         assert state["indexing"] is True
@@ -216,7 +216,7 @@ def test_every_kind_of_repository_gets_an_index_and_a_completion(
     with daemon.client() as client:
         report = client.call("refresh", {"path": str(folder)})
         assert report["state"] == "current"
-        assert ask(client, folder / "a.py")["finish"] in ("stop", "length")
+        assert ask(client, folder / "a.py")["finish"] in FINISHED
 
 
 def test_a_bare_repository_can_be_searched(daemon: Daemon, repository: Path, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_broken_repository_is_told_and_completion_goes_on(daemon: Daemon, repo
         with pytest.raises(RequestError) as caught:
             client.call("refresh", {"path": str(repository)})
         assert caught.value.code == "no_repository"
-        assert ask(client, repository / "a.py")["finish"] in ("stop", "length")
+        assert ask(client, repository / "a.py")["finish"] in FINISHED
 
 
 def test_a_repository_that_is_deleted_is_a_state(daemon: Daemon, repository: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_repository_that_is_deleted_is_a_state(daemon: Daemon, repository: Pat
         client.call("refresh", {"path": str(repository)})
         shutil.rmtree(repository)
         assert status_of(client, repository)["state"] == "missing"
-        assert ask(client, repository / "a.py")["finish"] in ("stop", "length")
+        assert ask(client, repository / "a.py")["finish"] in FINISHED
 
 
 def test_a_repositorys_own_file_may_leave_out_and_nothing_else(daemon: Daemon, repository: Path) -> None:

@@ -23,7 +23,7 @@ from mccomd.errors import DaemonUnavailableError, RequestError
 from mccomd.protocol import METHODS
 from mccomd.rpc import MAX_MESSAGE_BYTES, Request, encode
 
-from .conftest import Daemon, environment, start_daemon
+from .conftest import FINISHED, Daemon, environment, start_daemon
 
 SLOW_S = 60.0
 
@@ -202,7 +202,7 @@ def test_fifty_clients_at_once(daemon: Daemon) -> None:
     for thread in threads:
         thread.join()
     assert len(finishes) == 50
-    assert set(finishes) <= {"stop", "length", "deadline"}
+    assert set(finishes) <= {*FINISHED, "deadline"}
 
 
 def test_too_many_requests_of_one_client_are_refused_one_by_one(daemon: Daemon) -> None:
@@ -306,7 +306,7 @@ def test_a_signal_ends_it_cleanly(start: Callable[..., Daemon], signum: int) -> 
         client.call("status")
         own.process.send_signal(signum)
         try:
-            assert client.result(id_)["finish"] in ("stop", "length", "cancelled")
+            assert client.result(id_)["finish"] in (*FINISHED, "cancelled")
         except RequestError as error:  # it still waited for the model to load
             assert error.code == "shutting_down"  # noqa: PT017 - either is an answer
     assert own.process.wait(timeout=20) == 0

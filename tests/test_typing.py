@@ -10,7 +10,7 @@ import pytest
 
 from mccomd.client import Client
 
-from .conftest import Daemon
+from .conftest import FINISHED, Daemon
 
 LINES = "".join(f"total_{n} = total_{n - 1} + values[{n}]\n" for n in range(1, 30))
 
@@ -94,7 +94,7 @@ def test_reading_ahead_gives_way_to_a_question(daemon: Daemon) -> None:
         Typist(client, "/t/e.py", text)
         pending = client.send("warm", {"path": "/t/e.py", "position": {"line": 200, "column": 0}})
         answer = Typist(other, "/t/f.py", "import os\nimport ").ask()
-        assert answer["finish"] in ("stop", "length")
+        assert answer["finish"] in FINISHED
         assert client.result(pending, timeout_s=60)["reason"] in ("", "gave way to a request")
 
 
@@ -115,7 +115,7 @@ def test_an_idle_model_goes_and_comes_back(start: Callable[..., Daemon]) -> None
         assert unloaded["model"]["loaded"] is False
         assert unloaded["rss_mb"] < loaded - 100
         typist.type("tot")
-        assert typist.ask()["finish"] in ("stop", "length")
+        assert typist.ask()["finish"] in FINISHED
         wait("unloaded")
 
 

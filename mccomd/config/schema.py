@@ -74,6 +74,13 @@ class CompletionConfig:
 
     deadline_ms: int = _key(1500, "what stands by then is shown", unit="milliseconds", low=50, high=60_000)
     max_tokens: int = _key(48, "longest completion", unit="tokens", low=1, high=256)
+    least_chance: float = _key(
+        0.02,
+        "an answer ends where the model's chance of being right in all of it falls below; 0 = never",
+        unit="probability",
+        low=0,
+        high=1,
+    )
     retrieve_ms: int = _key(
         50, "share of the deadline for finding snippets; 0 = none", unit="milliseconds", low=0, high=60_000
     )

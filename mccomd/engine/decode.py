@@ -41,6 +41,7 @@ class Limits:
 
     max_tokens: int  # at least 1; ids that only repeat the healed text are not counted
     deadline: float  # time.monotonic() seconds
+    least_chance: float = 0.0  # 0..1: ends where the product of the probabilities falls below; 0: never
 
 
 class StopRule(Protocol):
@@ -115,6 +116,7 @@ class _Output:
     bound: bytes
     ids: list[int] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
+    chance: float = 1.0  # that all of them are right: the product of the probabilities
     healed: int = 0
 
     def choose(self, logits: FloatArray) -> int:
@@ -143,6 +145,7 @@ class _Output:
     def _append(self, chosen: int, logits: FloatArray, most: float) -> int:
         self.ids.append(chosen)
         self.probabilities.append(float(1 / np.exp(logits - most).sum()))
+        self.chance *= self.probabilities[-1]
         return chosen
 
 
@@ -273,6 +276,8 @@ class _Generating:
             return Finish.STOP
         if request.early and len(output.probabilities) == EARLY and request.early(output.probabilities):
             return Finish.ABANDONED
+        if output.chance < request.limits.least_chance:
+            return Finish.UNSURE
         full = len(output.probabilities) == request.limits.max_tokens or len(output.ids) == self._room
         return Finish.LENGTH if full else None
 
