@@ -15,6 +15,7 @@ from mccomd.cli.bench_retrieval import retrieval
 from mccomd.cli.complete import complete, try_
 from mccomd.cli.config import config
 from mccomd.cli.daemon import plugins, serve, socket_, start, status, stop
+from mccomd.cli.doctor import doctor
 from mccomd.cli.egress import egress
 from mccomd.cli.eval import eval_
 from mccomd.cli.explain import explain, tune
@@ -35,6 +36,7 @@ def commands() -> None:
     mccomd try ~/src/project          index a repository and complete in it
     mccomd complete src/a.py:120:8    one completion, at line 120, column 8
     mccomd status                     what the daemon is doing, and why not
+    mccomd doctor                     what is wrong, and what to do about it
     """
 
 
@@ -50,6 +52,7 @@ for command in (
     plugins,
     config,
     bench,
+    doctor,
     egress,
     eval_,
     hooks,
