@@ -27,6 +27,7 @@ from mccomd.explanations import Explanations
 from mccomd.guest import Guest
 from mccomd.history import History
 from mccomd.indexing import Indexing
+from mccomd.lookup import IndexLookup
 from mccomd.model import Model
 from mccomd.paths import Paths
 from mccomd.plugins import PluginOptions, Plugins
@@ -236,7 +237,9 @@ class Daemon:
     def _load_plugins(self, config: Config) -> None:
         offline = bool(why_offline(config))
         self._cloud = open_cloud(config.cloud, self._paths.cache_dir, self._let_out, offline=offline)
-        self._plugins = Plugins(_plugin_options(config), self._indexing.search, self._cloud)
+        self._plugins = Plugins(
+            _plugin_options(config), self._indexing.search, self._cloud, IndexLookup(self._indexing)
+        )
 
     def _connect(self) -> None:
         """Requests under way finish with the old parts."""

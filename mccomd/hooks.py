@@ -6,22 +6,24 @@ daemon starts; the parts they return work later. plugins/README.md has one teste
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import pluggy
 
 from mccomd.outgoing import CloudReport, CloudRequest, Endpoint, Transport
-from mccomd.types import Query, Snippet
+from mccomd.types import Place, Query, Snippet
 
 __all__ = [
     "Backend",
     "CloudReport",
     "CloudRequest",
     "Decision",
+    "Definitions",
     "Endpoint",
     "Evidence",
+    "Lookup",
     "PluginContext",
     "Retriever",
     "Router",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 PROJECT = "mccomd"
+T = TypeVar("T")
 FIRST_TOKENS = 3
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -45,6 +48,34 @@ class Search(Protocol):
     ) -> Sequence[Snippet]: ...  # without: a path in the repository whose text is not wanted
 
 
+class Definitions(Protocol):
+    """What a repository defines, and where, all of it as it is at one moment."""
+
+    commit: str
+
+    def defined(self, names: Iterable[str], /) -> Mapping[str, Sequence[Place]]:
+        """Where each name is defined; a name that very many places define, or none, is left out."""
+        ...
+
+    def about(self, words: Mapping[str, float], limit: int, /) -> Sequence[Place]:
+        """Definitions whose names have these lower-case words in them, weighted; best first."""
+        ...
+
+    def rareness(self, words: Iterable[str], /) -> Mapping[str, float]:
+        """How much each word says when a defined name has it: near 0 where most have it."""
+        ...
+
+    def read(self, path: str, /) -> str | None:
+        """A file of the repository as it is indexed, line ends as \\n."""
+        ...
+
+
+class Lookup(Protocol):
+    """Puts a question to a repository's definitions; None while it has no index. For any thread."""
+
+    def __call__(self, repository: str, question: Callable[[Definitions], T], /) -> T | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PluginContext:
     """What the daemon hands to every plugin."""
@@ -54,6 +85,7 @@ class PluginContext:
     transport: Transport | None = None  # None: no large model is configured, or mccomd is offline
     endpoint: Endpoint | None = None  # what the user's [cloud] says, where its backend is this plugin's
     cache_dir: str = ""  # a folder for what may be forgotten at any time; "" = none
+    lookup: Lookup | None = None  # None: there is no index
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import mccomd_index
 from mccomd.config import IndexConfig
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 OptionsFor = Callable[[Repository], tuple[IndexOptions, Sequence[str]]]
 """Reads the disk: the options of a repository, and what was wrong with its own file."""
+Refused = Callable[[str], bool]
+T = TypeVar("T")
 ProgressSink = Callable[[Progress], None]
 
 HEAD_CHECK_S = 1.0
@@ -139,22 +141,29 @@ class Indexing:
 
     def search(self, root: str, query: str, limit: int, *, without: str = "") -> Sequence[Snippet]:
         """Snippets of a repository's committed index, best first; none while there is no index."""
+
+        def find(snapshot: Snapshot, refused: Refused) -> Sequence[mccomd_index.Hit]:
+            return snapshot.search(query, limit, lambda path, *_: path == without or refused(path))
+
+        hits = self.ask(root, find) or ()
+        return [Snippet(h.path, h.start_line, h.end_line, h.text, h.score, h.commit, "bm25") for h in hits]
+
+    def ask(self, root: str, question: Callable[[Snapshot, Refused], T]) -> T | None:
+        """Put a question to a repository's committed index; None while there is none. For any thread.
+
+        The question gets what says of a path that it must not be shown.
+        """
         entry = self._entries.get(root)
         if entry is None:
-            return ()
+            return None
         try:
             snapshot = self._snapshot(entry)
             refuse = _filters(entry).refuse_path
-            hits = (
-                snapshot.search(query, limit, lambda path, *_: path == without or refuse(path) is not None)
-                if snapshot
-                else []
-            )
+            return question(snapshot, lambda path: refuse(path) is not None) if snapshot else None
         except mccomd_index.IndexingError as error:
             log.warning("index of %s cannot be read, it is built anew: %s", root, error)
             entry.damaged = True
-            return ()
-        return [Snippet(h.path, h.start_line, h.end_line, h.text, h.score, h.commit, "bm25") for h in hits]
+            return None
 
     async def search_off_loop(self, root: str, query: str, limit: int) -> Sequence[Snippet]:
         """`search`, awaited."""

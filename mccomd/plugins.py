@@ -18,7 +18,7 @@ from typing import Any
 import pluggy
 
 from mccomd import hooks
-from mccomd.hooks import Backend, Decision, Evidence, PluginContext, Retriever, Router, Search
+from mccomd.hooks import Backend, Decision, Evidence, Lookup, PluginContext, Retriever, Router, Search
 from mccomd.lane import Lane
 from mccomd.outgoing import CloudAccess
 from mccomd.protocol import PluginStatus
@@ -27,7 +27,7 @@ from mccomd.types import Query, Snippet
 __all__ = ["BUILT_IN", "GROUP", "PluginOptions", "Plugins"]
 
 GROUP = "mccomd.plugins"
-BUILT_IN = ("bm25", "confidence", "completions", "mistral", "llamacpp", "ollama", "chat")
+BUILT_IN = ("bm25", "definitions", "confidence", "completions", "mistral", "llamacpp", "ollama", "chat")
 MAX_OVERRUNS = 5
 """A retriever late this many times in a row is switched off: it costs every completion its share of time."""
 
@@ -78,9 +78,15 @@ class _RetrieverSlot:
 class Plugins:
     """All plugins of this environment, loaded once."""
 
-    def __init__(self, options: PluginOptions, search: Search, cloud: CloudAccess | None = None) -> None:
+    def __init__(
+        self,
+        options: PluginOptions,
+        search: Search,
+        cloud: CloudAccess | None = None,
+        lookup: Lookup | None = None,
+    ) -> None:
         cloud = cloud or CloudAccess()
-        self._plugins = [_load_one(entry, options, search, cloud) for entry in _entry_points()]
+        self._plugins = [_load_one(entry, options, search, cloud, lookup) for entry in _entry_points()]
         self._plugins += [
             _Plugin(name, "", "failed", "in plugins.enabled of the config, but no such plugin is installed")
             for name in options.enabled
@@ -211,7 +217,11 @@ def _entry_points() -> list[importlib.metadata.EntryPoint]:
 
 
 def _load_one(
-    entry: importlib.metadata.EntryPoint, options: PluginOptions, search: Search, cloud: CloudAccess
+    entry: importlib.metadata.EntryPoint,
+    options: PluginOptions,
+    search: Search,
+    cloud: CloudAccess,
+    lookup: Lookup | None,
 ) -> _Plugin:
     plugin = _Plugin(entry.name, entry.dist.version if entry.dist else "")
     plugin.reason = options.why_off(entry.name)
@@ -226,6 +236,7 @@ def _load_one(
             cloud.transport if chosen else None,
             cloud.endpoint if chosen else None,
             cloud.cache_dir,
+            lookup,
         )
         plugin.parts = _parts_of(entry.load(), context)
     except BaseException as error:

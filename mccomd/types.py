@@ -9,7 +9,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["CancelToken", "Document", "Finish", "Query", "Snippet"]
+__all__ = ["CancelToken", "Document", "Finish", "Place", "Query", "Snippet"]
 
 
 class CancelToken:
@@ -61,6 +61,16 @@ class Snippet:
     score: float  # of its retriever; comparable only within one retriever
     commit: str  # the commit it was read at; "" for text that is not committed
     source: str  # the retriever's name
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Lines of a file that define something."""
+
+    path: str  # relative to the repository
+    start_line: int  # 1-based, inclusive
+    end_line: int  # 1-based, inclusive
+    score: float  # comparable within one answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,26 +9,32 @@ from .errors import CorruptError, FolderError, IndexingError, LockedError, Optio
 from .filters import Filters
 from .git import files_at_head, find_repository
 from .ignore import IGNORE_NAMES, IgnoreFiles, live_ignore_files
+from .imports import Import, closeness, imports
 from .languages import LANGUAGES, language_of
+from .look import Look
+from .outline import signature
 from .refresh import refresh, status
 from .snapshot import Snapshot
 from .sources import texts_at_head
 from .stamp import Stamp
-from .types import Hit, IndexOptions, IndexState, Progress, Report, Repository, Status
+from .types import Defining, Hit, IndexOptions, IndexState, Progress, Report, Repository, Status
 
 __all__ = [
     "IGNORE_NAMES",
     "LANGUAGES",
     "CorruptError",
+    "Defining",
     "Definition",
     "Filters",
     "FolderError",
     "Hit",
     "IgnoreFiles",
+    "Import",
     "IndexOptions",
     "IndexState",
     "IndexingError",
     "LockedError",
+    "Look",
     "OptionsError",
     "Progress",
     "Report",
@@ -37,12 +43,15 @@ __all__ = [
     "Snapshot",
     "Stamp",
     "Status",
+    "closeness",
     "definitions",
     "files_at_head",
     "find_repository",
+    "imports",
     "language_of",
     "live_ignore_files",
     "refresh",
+    "signature",
     "status",
     "texts_at_head",
 ]

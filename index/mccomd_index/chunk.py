@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
+
+from .definitions import Definition
 
 WINDOW = 24  # lines of a window
 OVERLAP_STEP = 12  # windows of plain text overlap by half
@@ -23,6 +25,7 @@ _STARTS = ("def", "class", "async", "@")
 _FIRST = frozenset("dca@")
 _NOT_A_STATEMENT = frozenset(["", " ", "\t", "\f", "\r", "#", ")", "]", "}", '"', "'"])
 _DEFINITION = re.compile(r"[ \t\f]*(?:(?:async[ \t]+)?(def)[ \t]+\w+|class[ \t]+\w+[ \t]*(?:[(:\[]|$))")
+_COMMENTS = ("//", "/*", "*", "#[", "@")  # and attributes and annotations: lines that belong to the one below
 _DECORATOR_REACH = 20  # lines a decorator's arguments may take
 
 
@@ -55,13 +58,20 @@ def split_lines(text: str, count: int = -1) -> list[str]:
     return lines
 
 
-def chunk(lines: list[str], language: str) -> list[Chunk]:
+def chunk(lines: list[str], language: str, defined: Sequence[Definition] = ()) -> list[Chunk]:
     """The chunks of a file, by start line.
 
-    Python follows definitions: long ones are cut into windows, short neighbours are joined.
-    Every other language has overlapping windows.
+    They follow definitions, where the language has any: long ones are cut into windows, short neighbours
+    are joined. Everything else has overlapping windows.
+
+    defined: what the lines define; for Python their indentation says it.
     """
-    spans = _python(lines) if language == "python" else _trimmed_windows(lines, 0, len(lines), OVERLAP_STEP)
+    if language == "python":
+        spans = _joined(lines, _boundaries(lines))
+    elif defined:
+        spans = _joined(lines, _edges(lines, defined))
+    else:
+        spans = _trimmed_windows(lines, 0, len(lines), OVERLAP_STEP)
     if max(map(len, lines), default=0) * LONGEST_DEFINITION > MAX_CHARS:
         spans = (part for span in spans for part in _fitting(lines, *span))
     return [Chunk(start + 1, end) for start, end in spans]
@@ -83,9 +93,26 @@ def _windows(start: int, end: int, step: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def _python(lines: list[str]) -> Iterator[tuple[int, int]]:
+def _edges(lines: list[str], defined: Sequence[Definition]) -> list[int]:
+    """Where functions and classes begin, with the comment above them, and where those at the margin end."""
+    edges = set()
+    for one in defined:
+        if one.kind != "value":
+            edges.add(_below_comment(lines, one.start_line - 1))
+            if not one.container:
+                edges.add(min(one.end_line, len(lines)))
+    return sorted(edges)
+
+
+def _below_comment(lines: list[str], number: int) -> int:
+    while number > 0 and lines[number - 1].lstrip().startswith(_COMMENTS):
+        number -= 1
+    return number
+
+
+def _joined(lines: list[str], edges: Iterable[int]) -> Iterator[tuple[int, int]]:
     held: tuple[int, int] | None = None
-    for start, end in _pieces(lines):
+    for start, end in _pieces(lines, edges):
         if held is not None and _belong_together(held, end):
             start = held[0]
         elif held is not None:
@@ -103,10 +130,9 @@ def _belong_together(held: tuple[int, int], end: int) -> bool:
     return end - held[0] <= WINDOW or held[1] - held[0] <= HEAD
 
 
-def _pieces(lines: list[str]) -> Iterator[tuple[int, int]]:
-    """The spans between boundaries, without blank lines at their ends."""
-    edges = [0, *_boundaries(lines), len(lines)]
-    for start, end in itertools.pairwise(edges):
+def _pieces(lines: list[str], edges: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The spans between edges, without blank lines at their ends."""
+    for start, end in itertools.pairwise([0, *edges, len(lines)]):
         piece = _trim(lines, start, end)
         if piece is not None:
             yield piece

@@ -111,18 +111,18 @@ class _Scan:
             line = self._number(found.start())
             if kind == "decorator":
                 decorator = decorator or (indent, line)
-                yield from self._close(indent, line)
+                yield from self._close(indent, self._before(found.start()))
             elif kind in ("function", "class"):
                 start = decorator[1] if decorator and decorator[0] == indent else line
-                yield from self._close(indent, start)
+                yield from self._close(indent, self._before(found.start()) if start == line else start)
                 self._begin(indent, found[kind], kind, start, line)
                 decorator = None
             elif kind == "code":
-                yield from self._close(indent, line)
+                yield from self._close(indent, self._before(found.start()))
             else:
                 yield from self._value(found, indent, line)
-        last = self._text.count("\n") + 1
-        yield from self._close(-1, last + 1)
+        self._number(len(self._text))
+        yield from self._close(-1, self._before(len(self._text)))
 
     def _is_local(self, indent: int) -> bool:
         """Whether a line of this indentation stands inside a function."""
@@ -137,8 +137,8 @@ class _Scan:
 
     def _value(self, found: re.Match[str], indent: int, line: int) -> Iterator[Definition]:
         name, is_attribute = found["value"] or found["attribute"], found["attribute"] is not None
-        if not indent:
-            yield from self._close(0, line)
+        if not is_attribute:
+            yield from self._close(indent, self._before(found.start()))
         within = self._open[-1] if self._open else None
         if name in _KEYWORDS or len(self._values) >= MAX_VALUES:
             return
@@ -164,6 +164,14 @@ class _Scan:
             _, name, kind, container, start, at = self._open.pop()
             self._members.pop(len(self._open) + 1, None)
             yield Definition(name, kind, container, start, at, max(at, line - 1))
+
+    def _before(self, place: int) -> int:
+        """The line behind the last one before a place that is not blank."""
+        line, text = self._line + 1, self._text
+        while place and text[place - 1].isspace():
+            place -= 1
+            line -= text[place] == "\n"
+        return line
 
     def _number(self, place: int) -> int:
         self._line += self._text.count("\n", self._counted, place)

@@ -7,20 +7,25 @@ the words in its name) is known when a query is answered, and belongs to the ran
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 from .chunk import chunk
-from .tokens import index_text
+from .definitions import definitions
+from .tokens import index_text, name_word
 
 
 class Field(NamedTuple):
-    """A field of words; a match in it counts `weight` times its BM25 score."""
+    """A field of words; a match in it counts `weight` times its BM25 score; 0: asked for by name only."""
 
     name: str
     weight: float
 
 
-FIELDS = (Field("words", 1.0),)
+WORDS = Field("words", 1.0)  # whole identifiers and their subwords
+NAMES = Field("names", 0.0)  # what the chunk defines, whole, in lower case
+PARTS = Field("parts", 1.0)  # the same as words: whole and subwords
+FIELDS = (WORDS, NAMES, PARTS)
 
 
 class ChunkFields(NamedTuple):
@@ -33,7 +38,13 @@ class ChunkFields(NamedTuple):
 
 def chunk_fields(lines: list[str], language: str) -> list[ChunkFields]:
     """The chunks of a file's lines with the words of each field."""
-    return [
-        ChunkFields(start, end, (index_text("\n".join(lines[start - 1 : end])),))
-        for start, end in chunk(lines, language)
-    ]
+    defined = sorted(definitions("\n".join(lines), language), key=lambda one: one.line)
+    places = [one.line for one in defined]
+    found = []
+    for start, end in chunk(lines, language, defined):
+        here = defined[bisect_left(places, start) : bisect_right(places, end)]
+        words = index_text("\n".join(lines[start - 1 : end]))
+        names = " ".join(name_word(one.name) for one in here)
+        parts = index_text(" ".join(one.name for one in here))
+        found.append(ChunkFields(start, end, (words, names, parts)))
+    return found

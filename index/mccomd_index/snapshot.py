@@ -18,6 +18,7 @@ from pathlib import Path
 from .chunk import decode, split_lines
 from .errors import CorruptError, FolderError
 from .git import Git, blob_id
+from .look import Look
 from .overlay import read
 from .stamp import Stamp
 from .store import Found, Reader
@@ -114,6 +115,12 @@ class Snapshot:
             if view is None or limit <= 0:
                 return []
             return self._search(views, view, reader, terms, limit, exclude)
+
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[Look | None]:
+        """One state of the view to look definitions up in, for as long as the block takes; None: no view."""
+        with self._state() as (views, view, reader):
+            yield None if view is None else Look(views, view, reader, self._files.text_at)
 
     def reload(self) -> None:
         """Look at what was committed since; every search does, too."""
@@ -240,6 +247,9 @@ class _Files:
         if seen.layer == OVERLAY:
             commit = ""
         return [Hit(path, start, end, score=seen.found.score, commit=commit, text="\n".join(lines))]
+
+    def text_at(self, layer: int, path: str, blob: str) -> str | None:
+        return self._text(_Seen(Found(0.0, 0, 1, 1), layer, path, blob))
 
     def _text(self, seen: _Seen) -> str | None:
         if seen.layer == OVERLAY:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tantivy
 
 from .errors import CorruptError, FolderError
-from .fields import FIELDS, ChunkFields
+from .fields import FIELDS, ChunkFields, Field
 
 BULK_HEAP = 64_000_000  # bytes; 30 to 200 MB make no difference in speed on 28 MB of source
 SMALL_HEAP = 15_000_000  # Tantivy's minimum
@@ -110,26 +110,46 @@ class Reader:
                 (tantivy.Occur.Should, self._term_query(name, weight, term))
                 for term in _rarest(searcher, terms)
                 for name, weight in FIELDS
+                if weight
             ]
             if not queries or limit <= 0:
                 return []
             # count=True would turn off the pruning of block-max WAND
-            result = searcher.search(tantivy.Query.boolean_query(queries), limit, count=False)
-            addresses = [address for _, address in result.hits]
-            contents: list[Any] = searcher.fast_field_values("content", addresses)
-            lines: list[Any] = searcher.fast_field_values("lines", addresses)
-        return [
-            Found(float(score), content, span >> 32, span & 0xFFFFFFFF)
-            for (score, _), content, span in zip(result.hits, contents, lines, strict=True)
-        ]
+            return _best(searcher, queries, limit)
+
+    def match(self, field: Field, words: Mapping[str, float], limit: int) -> list[Found]:
+        """The chunks that have any of the words in one field, best first; each word with its weight."""
+        with _explained(self._folder):
+            searcher = self._searcher
+            queries = [
+                (tantivy.Occur.Should, self._term_query(field.name, weight, word))
+                for word, weight in words.items()
+                if weight > 0 and searcher.doc_freq(field.name, word)
+            ]
+            return _best(searcher, queries, limit) if queries and limit > 0 else []
+
+    def frequency(self, field: Field, word: str) -> int:
+        """How many chunks have a word in a field."""
+        return int(self._searcher.doc_freq(field.name, word))
 
     def _term_query(self, field: str, weight: float, term: str) -> Any:
         query = tantivy.Query.term_query(self._schema, field, term, "freq")
         return query if weight == 1.0 else tantivy.Query.boost_query(query, weight)
 
 
+def _best(searcher: Any, queries: list[tuple[Any, Any]], limit: int) -> list[Found]:
+    result = searcher.search(tantivy.Query.boolean_query(queries), limit, count=False)
+    addresses = [address for _, address in result.hits]
+    contents: list[Any] = searcher.fast_field_values("content", addresses)
+    lines: list[Any] = searcher.fast_field_values("lines", addresses)
+    return [
+        Found(float(score), content, span >> 32, span & 0xFFFFFFFF)
+        for (score, _), content, span in zip(result.hits, contents, lines, strict=True)
+    ]
+
+
 def _rarest(searcher: Any, terms: Sequence[str]) -> list[str]:
-    names = [field.name for field in FIELDS]
+    names = [field.name for field in FIELDS if field.weight]
     known = [
         (frequency, term)
         for term in terms[:MAX_CONSIDERED]

@@ -41,6 +41,11 @@ def query_terms(text: str) -> list[str]:
     return list(dict.fromkeys(index_text(text).split()))
 
 
+def name_word(name: str) -> str:
+    """The one word that a defined name is found by. "_parse_HTTP" -> "_parse_http"."""
+    return name[:MAX_LENGTH].lower()
+
+
 class _Expansions(dict[bytes, str]):
     """Identifier -> its words, a space after each; forgets all when too large, so memory stays bounded."""
 

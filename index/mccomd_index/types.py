@@ -93,3 +93,13 @@ class Hit:
     score: float
     commit: str  # that the text stands in; "" for what is on disk, or in an editor, and not committed
     text: str  # lines joined by \n, whatever the file's line ends are
+
+
+@dataclass(frozen=True)
+class Defining:
+    """A chunk that defines something, found without its text."""
+
+    path: str
+    start_line: int  # 1-based
+    end_line: int  # inclusive
+    score: float

@@ -49,7 +49,7 @@ class Place:
 
     path: str
     line: int  # 1-based
-    name: str
+    head: str  # of that line, up to and with the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +99,15 @@ def read_needs(file: Path, commits: Sequence[str], texts: Mapping[str, str]) -> 
         try:
             row = json.loads(line)
             if row["commit"] in commits:
-                found += _of_row(row, by_name)
+                found += _of_row(row, by_name, texts)
         except (ValueError, KeyError, TypeError) as error:
             raise MccomdError(f"{file}:{number}: not a case: {error!r}") from error
     return found
 
 
-def _of_row(row: Mapping[str, Any], by_name: Mapping[str, list[tuple[str, Definition]]]) -> Iterator[Need]:
+def _of_row(
+    row: Mapping[str, Any], by_name: Mapping[str, list[tuple[str, Definition]]], texts: Mapping[str, str]
+) -> Iterator[Need]:
     owner, member, path = row["crossfile_name"], row["crossfile_member"], row["path"]
     others = [(place, one) for place, one in by_name.get(member, ()) if place != path]
     homes = {place for place, _ in by_name.get(owner, ()) if place != path}
@@ -117,8 +119,13 @@ def _of_row(row: Mapping[str, Any], by_name: Mapping[str, list[tuple[str, Defini
         or (others if len(others) <= 3 else [])
     )
     if wanted:
-        places = tuple(Place(place, one.line, one.name) for place, one in wanted)
+        places = tuple(_place(place, texts[place], one) for place, one in wanted)
         yield Need(path, row["language"], row["prefix"], row["suffix"], member, "member", places)
+
+
+def _place(path: str, text: str, one: Definition) -> Place:
+    line = text.split("\n", one.line)[one.line - 1].strip()
+    return Place(path, one.line, line[: line.find(one.name) + len(one.name)])
 
 
 def _defined_once(texts: Mapping[str, str]) -> dict[str, dict[str, Place]]:
@@ -127,7 +134,7 @@ def _defined_once(texts: Mapping[str, str]) -> dict[str, dict[str, Place]]:
     for path, text in texts.items():
         for one in definitions(text, language_of(path)):
             if one.kind != "value" and len(one.name) >= SHORTEST and one.name not in _COMMON:
-                places[language_of(path)][one.name].append(Place(path, one.line, one.name))
+                places[language_of(path)][one.name].append(_place(path, text, one))
     return {
         language: {name: found[0] for name, found in names.items() if len(found) == 1}
         for language, names in places.items()

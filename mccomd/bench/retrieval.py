@@ -21,6 +21,7 @@ from mccomd.bench.needs import Need, needs_in, read_needs
 from mccomd.config import IndexConfig
 from mccomd.errors import MccomdError
 from mccomd.indexing import Indexing
+from mccomd.lookup import IndexLookup
 from mccomd.plugins import BUILT_IN, PluginOptions, Plugins
 from mccomd.prompt import in_turn
 from mccomd.types import Query, Snippet
@@ -87,7 +88,7 @@ async def _measure(
     off = tuple(name for name in BUILT_IN if plan.retrievers and name not in plan.retrievers)
     on = tuple(name for name in plan.retrievers if name not in BUILT_IN)
     indexing = Indexing(scratch / "index", lambda repository: (IndexOptions(), ()), IndexConfig)
-    plugins = Plugins(PluginOptions(on, off), indexing.search)
+    plugins = Plugins(PluginOptions(on, off), indexing.search, lookup=IndexLookup(indexing))
     try:
         root = await indexing.require(clone)
         say("indexing")
@@ -118,11 +119,11 @@ def _query(root: str, need: Need) -> Query:
 
 
 def rank_of(need: Need, found: Sequence[Snippet]) -> int:
-    """1-based: the first snippet whose lines hold a wanted definition and whose text names it; 0 of none."""
+    """1-based: the first snippet that holds a wanted definition's line and shows its beginning; 0 of none."""
     for rank, snippet in enumerate(found, 1):
         for place in need.wanted:
             inside = snippet.start_line <= place.line <= snippet.end_line
-            if place.path == snippet.path and inside and place.name in snippet.text:
+            if place.path == snippet.path and inside and place.head in snippet.text:
                 return rank
     return 0
 

@@ -50,7 +50,7 @@ def shop(tmp_path: Path) -> Path:
 def test_a_need_is_a_use_of_what_one_other_file_defines() -> None:
     (need,) = needs_in(FILES, 10, 1)
     assert (need.path, need.name, need.kind) == ("shop/basket.py", "discounted_price", "free")
-    assert need.wanted == (Place("shop/prices.py", 1, "discounted_price"),)
+    assert need.wanted == (Place("shop/prices.py", 1, "def discounted_price"),)
     assert need.prefix.endswith(("    ", "return ", "sum("))
     assert need.suffix == "\n"
     assert needs_in(FILES, 10, 1) == [need]
@@ -73,7 +73,7 @@ def test_what_the_prompt_shows_needs_no_finding() -> None:
 
 
 def test_a_snippet_counts_when_it_shows_the_definition() -> None:
-    need = Need("a.py", "python", "", "", "f", "free", (Place("b.py", 7, "f"),))
+    need = Need("a.py", "python", "", "", "f", "free", (Place("b.py", 7, "def f"),))
 
     def snippet(path: str, first: int, last: int, text: str) -> Snippet:
         return Snippet(path, first, last, text, 1.0, "", "x")
@@ -104,7 +104,7 @@ def test_cases_of_a_file_are_those_of_the_commit(shop: Path, tmp_path: Path) -> 
     file = tmp_path / "cases.jsonl"
     file.write_text("".join(json.dumps(row | extra) + "\n" for extra in ({}, {"commit": "0" * 40})))
     (need,) = read_needs(file, (commit,), FILES)
-    assert need.wanted == (Place("shop/prices.py", 1, "discounted_price"),)
+    assert need.wanted == (Place("shop/prices.py", 1, "def discounted_price"),)
     figures = json.loads(mccomd(tmp_path, str(shop), "--cases-file", str(file), "--json").stdout)
     assert figures["n"] == 1
     file.write_text('{"commit": "x"}\n{"commit": "' + commit + '"}\n')

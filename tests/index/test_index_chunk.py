@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mccomd_index import definitions
 from mccomd_index.chunk import LONGEST_DEFINITION, MAX_CHARS, WINDOW, chunk, decode, split_lines
 
 
@@ -169,3 +170,23 @@ def test_any_bytes_are_some_text(data: bytes) -> None:
 )
 def test_lines_are_those_of_editors(text: str, expected: list[str]) -> None:
     assert split_lines(text) == expected
+
+
+def test_a_parsed_language_is_cut_at_its_functions() -> None:
+    body = "    x += 1;\n" * 18
+    text = f"// one\nint one(void)\n{{\n{body}}}\n\n/* two */\nint two(void)\n{{\n{body}}}\n"
+    lines = split_lines(text)
+    assert [tuple(found) for found in chunk(lines, "c", definitions(text, "c"))] == [(1, 22), (24, 45)]
+    assert chunk(lines, "c") == chunk(lines, "text")
+
+
+@given(
+    st.lists(
+        st.sampled_from(["int f(void) {", "}", "struct s {", "  x;", "", "#define A", "// c"]), max_size=60
+    )
+)
+def test_every_line_of_a_parsed_language_is_in_a_chunk(lines: list[str]) -> None:
+    found = chunk(lines, "c", definitions("\n".join(lines), "c"))
+    covered = {line for start, end in found for line in range(start, end + 1)}
+    assert {number for number, line in enumerate(lines, 1) if line.strip()} <= covered
+    assert all(1 <= start <= end <= len(lines) for start, end in found)

@@ -47,6 +47,7 @@ def test_python() -> None:
             async def get(self, key):
                 def inner(): ...
                 return key
+            limit = 3
             class Meta:
                 order = 1
 
@@ -55,15 +56,16 @@ def test_python() -> None:
         """,
         """
         LIMIT value 1-1
-        Cache class 2-17
+        Cache class 2-19
         Cache.size value 10-10
         Cache.__init__ function 11-13
         Cache.n value 12-12
         Cache.get function 14-16
-        Cache.Meta class 17-18
-        Meta.order value 18-18
-        late function 21-22
-        """.replace("2-17", "2-19").replace("17-18", "17-19"),
+        Cache.limit value 17-17
+        Cache.Meta class 18-19
+        Meta.order value 19-19
+        late function 22-22
+        """,
     )
 
 

@@ -1,0 +1,59 @@
+"""A repository's definitions, as plugins ask for them: by name, by likeness, by file.
+
+What must not be shown is refused where texts are read; that a name is defined somewhere is no secret.
+Knows the index through indexing.py only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from mccomd.hooks import Definitions
+from mccomd.indexing import Indexing, Refused
+from mccomd.types import Place
+from mccomd_index import Defining, Look, Snapshot
+
+__all__ = ["IndexLookup"]
+
+T = TypeVar("T")
+
+
+class IndexLookup:
+    """hooks.Lookup over the indexes of this daemon."""
+
+    def __init__(self, indexing: Indexing) -> None:
+        self._indexing = indexing
+
+    def __call__(self, repository: str, question: Callable[[Definitions], T], /) -> T | None:
+        def ask(snapshot: Snapshot, refused: Refused) -> T | None:
+            with snapshot.looking() as look:
+                return None if look is None else question(_Shown(look, refused))
+
+        return self._indexing.ask(repository, ask)
+
+
+class _Shown:
+    """hooks.Definitions: what may be shown of a view."""
+
+    def __init__(self, look: Look, refused: Refused) -> None:
+        self._look = look
+        self._refused = refused
+        self.commit = look.commit
+
+    def defined(self, names: Iterable[str], /) -> Mapping[str, Sequence[Place]]:
+        found = self._look.defined(names)
+        return {name: [_place(one) for one in places] for name, places in found.items()}
+
+    def about(self, words: Mapping[str, float], limit: int, /) -> Sequence[Place]:
+        return [_place(one) for one in self._look.about(words, limit)]
+
+    def rareness(self, words: Iterable[str], /) -> Mapping[str, float]:
+        return self._look.rareness(words)
+
+    def read(self, path: str, /) -> str | None:
+        return None if self._refused(path) else self._look.read(path)
+
+
+def _place(one: Defining) -> Place:
+    return Place(one.path, one.start_line, one.end_line, one.score)

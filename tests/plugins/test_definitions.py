@@ -1,0 +1,154 @@
+"""Signatures for a cursor, from a real index of a real repository."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mccomd.config import IndexConfig
+from mccomd.indexing import Indexing
+from mccomd.lookup import IndexLookup
+from mccomd.plugins import PluginOptions, Plugins
+from mccomd.types import Query, Snippet
+from mccomd_index import IndexOptions
+
+FILES = {
+    "shop/prices.py": '''"""Prices."""
+
+LIMIT = 3
+
+
+def discounted_price(
+    article,
+    share: float = 0.1,
+) -> float:
+    """Less by a share."""
+    return article.price * (1 - share)
+
+
+def unrelated(): ...
+''',
+    "shop/articles.py": """class Article(Base):
+    price: float = 0
+
+    def __init__(self, name):
+        self.name = name
+
+    def weigh(self, scale): ...
+
+
+class Base:
+    def describe(self): ...
+""",
+    "shop/units/__init__.py": "def grams(value): ...\n\n\ndef ounces(value): ...\n",
+    "web/view.ts": "export function drawBasket(items: string[], depth = 1): void {\n}\n",
+    "web/page.ts": "import { drawBasket } from './view';\n",
+    "core/list.c": "struct list *list_push(struct list *at, int value)\n{\n    return at;\n}\n",
+    "core/list.h": "struct list { int value; struct list *next; };\n",
+    ".env": "def discounted_price_of_a_secret(): ...\n",
+}
+
+Ask = Callable[..., list[Snippet]]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("shop")
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.invalid"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "shop"]):
+        subprocess.run(["git", *identity, *command], cwd=root, check=True, capture_output=True)
+    return root
+
+
+@pytest.fixture
+def ask(shop: Path, tmp_path: Path) -> Ask:
+    def run(
+        path: str, prefix: str, suffix: str = "\n", language: str = "python", limit: int = 5
+    ) -> list[Snippet]:
+        return asyncio.run(
+            _ask(shop, tmp_path, Query(str(shop / path), path, "", language, prefix, suffix, limit))
+        )
+
+    return run
+
+
+async def _ask(shop: Path, folder: Path, query: Query) -> list[Snippet]:
+    indexing = Indexing(folder, lambda repository: (IndexOptions(), ()), IndexConfig)
+    options = PluginOptions(disabled=("bm25",))
+    plugins = Plugins(options, indexing.search, lookup=IndexLookup(indexing))
+    try:
+        root = await indexing.require(str(shop))
+        await indexing.refresh(root)
+        parts = (query.relative_path, root, query.language, query.prefix, query.suffix, query.limit)
+        return await plugins.retrieve(Query(query.path, *parts), 30.0)
+    finally:
+        plugins.close()
+        await indexing.close()
+
+
+def text_of(found: list[Snippet], path: str) -> str:
+    return next((snippet.text for snippet in found if snippet.path == path), "")
+
+
+def test_what_is_imported_under_another_name_from_a_neighbour(ask: Ask) -> None:
+    first, *_ = ask("shop/basket.py", "from .prices import discounted_price as less\n\ntotal = less(")
+    assert (first.path, first.source) == ("shop/prices.py", "definitions")
+    assert first.text.splitlines()[:2] == [
+        "def discounted_price(article, share: float = 0.1,) -> float:",
+        '    """Less by a share."""',
+    ]
+    assert first.start_line <= 6 <= first.end_line
+    assert len(first.commit) == 40
+
+
+def test_the_members_of_a_variables_class_and_of_what_it_extends(ask: Ask) -> None:
+    text = "from shop.articles import Article\n\n\ndef f(article: Article):\n    article."
+    shown = text_of(ask("shop/basket.py", text), "shop/articles.py")
+    assert "    def weigh(self, scale): ..." in shown
+    assert "    price: float = 0" in shown
+    assert "    def describe(self): ..." in shown
+
+
+def test_a_module_before_the_dot(ask: Ask) -> None:
+    shown = text_of(ask("shop/basket.py", "from shop import units\n\nx = units."), "shop/units/__init__.py")
+    assert shown.splitlines() == ["def grams(value): ...", "def ounces(value): ..."]
+
+
+def test_other_languages_by_name(ask: Ask) -> None:
+    page = "import { drawBasket } from './view';\n\ndrawBasket("
+    assert "drawBasket(items: string[], depth = 1): void" in text_of(
+        ask("web/page.ts", page, language="typescript"), "web/view.ts"
+    )
+    push = '#include "list.h"\n\nvoid f(struct list *l)\n{\n    list_push('
+    assert text_of(ask("core/main.c", push, language="c"), "core/list.c") == (
+        "struct list *list_push(struct list *at, int value)"
+    )
+
+
+def test_likely_names_without_any_sign_but_their_words(ask: Ask) -> None:
+    text = "# the price, discounted\nprice_discounted = "
+    assert "def discounted_price" in text_of(ask("shop/basket.py", text), "shop/prices.py")
+
+
+def test_the_edited_file_is_not_quoted_and_no_secret_is(ask: Ask) -> None:
+    text = FILES["shop/prices.py"] + "\n\ndiscounted_price_of_a_secret(discounted_price("
+    found = ask("shop/prices.py", text)
+    assert all(snippet.path not in ("shop/prices.py", ".env") for snippet in found)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_no_more_than_asked_for(ask: Ask, limit: int) -> None:
+    text = "from shop.articles import Article\nfrom shop.prices import discounted_price\nimport shop.units\n"
+    assert len(ask("shop/basket.py", text + "x = ", limit=limit)) == limit
+
+
+def test_broken_text_is_no_error(ask: Ask) -> None:
+    for text in ("", "from . import (", "self.", "class A(\n  self.x.", "\ud800.", "((((((((((."):
+        assert isinstance(ask("shop/basket.py", text, suffix=""), list)
