@@ -23,6 +23,7 @@ from mccomd.cloud.access import close_cloud, cloud_state, open_cloud
 from mccomd.completer import Completer
 from mccomd.config import Config, ConfigFile, RepositoryConfig, load_repository, why_offline, why_silent
 from mccomd.egress import PREVIEW, Egress, Ledger, Preview
+from mccomd.errors import CloudError
 from mccomd.explanations import Explanations
 from mccomd.guest import Guest
 from mccomd.history import History
@@ -32,6 +33,8 @@ from mccomd.model import Model
 from mccomd.paths import Paths
 from mccomd.plugins import PluginOptions, Plugins
 from mccomd.protocol import (
+    CloudParams,
+    CloudResult,
     CloudStatus,
     Completion,
     CompletionStats,
@@ -175,6 +178,21 @@ class Daemon:
             completions=self._tally.stats(),
             rss_mb=psutil.Process().memory_info().rss / 1e6,
         )
+
+    async def cloud(self, params: CloudParams) -> CloudResult:
+        """Raises CloudError where a probe meets no endpoint."""
+        backend = self._plugins.backend(self._config.current.cloud.backend)
+        if params.probe:
+            if silent := why_silent(self._config.current):
+                raise CloudError(f"nothing to probe: {silent}")
+            if backend is None:
+                raise CloudError(self._cloud_status().reason)
+            if not hasattr(backend, "probe"):
+                raise CloudError(f"backend {backend.name!r} has nothing to probe")
+            await backend.probe()
+        known = backend.status() if backend is not None and hasattr(backend, "status") else {}
+        parts = (dict(known.get(key, {})) for key in ("caps", "estimates", "strategies"))
+        return CloudResult(self._cloud_status(), *parts)
 
     # --- inside ---------------------------------------------------------------------------------
 

@@ -92,12 +92,13 @@ class PluginError(MccomdError):
 class CloudError(MccomdError):
     """The large model's endpoint does not answer, refuses, or answers nonsense.
 
-    status: the HTTP status; 0 where there was none.
+    status: the HTTP status; 0 where there was none. details: the body of an error answer, as it was decoded.
     """
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, details: Any = None) -> None:
         super().__init__(message)
         self.status = status
+        self.details = details
 
 
 class EgressError(CloudError):

@@ -6,7 +6,7 @@ no HTTP library (mccomd/cloud/transport.py) and no backend.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
@@ -112,7 +112,7 @@ class Response(Protocol):
     def status(self) -> int: ...
     @property
     def headers(self) -> Mapping[str, str]: ...  # names in lower case
-    def events(self, parser: Parser[T]) -> AsyncIterator[T]: ...
+    def events(self, parser: Parser[T]) -> AsyncGenerator[T, None]: ...
     async def json(self) -> Any: ...  # the whole body
     async def text(self) -> str: ...
 

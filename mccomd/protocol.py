@@ -21,6 +21,8 @@ __all__ = [
     "NOTIFY_UPDATE",
     "PROTOCOL_VERSION",
     "CloudCall",
+    "CloudParams",
+    "CloudResult",
     "CloudStatus",
     "CompleteParams",
     "Completion",
@@ -514,6 +516,19 @@ class CloudStatus(msgspec.Struct, frozen=True):
     reason: str
 
 
+class CloudParams(msgspec.Struct, frozen=True):
+    """What is known of the large model's endpoint; with `probe` after trying what it can do."""
+
+    probe: bool = False
+
+
+class CloudResult(msgspec.Struct, frozen=True):
+    status: CloudStatus
+    caps: dict[str, Any]  # what it can do; `proved` is false for what documentation says only
+    estimates: dict[str, Any]  # running means; null until there is a sample
+    strategies: dict[str, Any]  # for each that was used: calls, gain over plain, why it is off
+
+
 class CompletionStats(msgspec.Struct, frozen=True):
     requests: int
     answered: int  # with a text
@@ -562,6 +577,7 @@ METHODS: dict[str, type[msgspec.Struct]] = {
     "search": SearchParams,
     "preview": PreviewParams,
     "status": Empty,
+    "cloud": CloudParams,
     "shutdown": Empty,
 }
 

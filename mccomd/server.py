@@ -244,6 +244,8 @@ class Connection:
                 return self._closed(params)
             case protocol.CompleteParams():
                 return self._complete(params)
+            case protocol.CloudParams():
+                return self._daemon.cloud(params)
             case protocol.WarmParams():
                 return self._warm(params)
             case protocol.Feedback():

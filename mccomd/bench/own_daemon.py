@@ -10,13 +10,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psutil
 
 from mccomd.client import Client
 from mccomd.errors import DaemonUnavailableError, MccomdError
 from mccomd.paths import SOCKET_VARIABLE
+
+C = TypeVar("C", bound=Client)
 
 __all__ = ["Company", "OwnDaemon", "cpu_seconds"]
 
@@ -64,7 +66,11 @@ class OwnDaemon:
 
     def client(self) -> Client:
         """A connection that counts columns in code points."""
-        client = Client(self._socket, timeout_s=FIRST_ANSWER_S)
+        return self.connect(Client)
+
+    def connect(self, kind: type[C]) -> C:
+        """The same, by a client of one's own."""
+        client = kind(self._socket, timeout_s=FIRST_ANSWER_S)
         client.call("initialize", {"client": "mccomd bench", "position_encoding": "utf-32"})
         return client
 

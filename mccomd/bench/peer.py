@@ -154,6 +154,10 @@ class LlamaServer:
         return self._process.pid
 
     @property
+    def port(self) -> int:
+        return int(self._connection.port)
+
+    @property
     def rss_mb(self) -> float:
         return float(psutil.Process(self.pid).memory_info().rss / 1e6)
 

@@ -12,6 +12,7 @@ import click
 from mccomd import __version__
 from mccomd.cli.bench import bench
 from mccomd.cli.bench_retrieval import retrieval
+from mccomd.cli.cloud import cloud
 from mccomd.cli.complete import complete, try_
 from mccomd.cli.config import config
 from mccomd.cli.daemon import plugins, serve, socket_, start, status, stop
@@ -52,6 +53,7 @@ for command in (
     plugins,
     config,
     bench,
+    cloud,
     doctor,
     egress,
     eval_,

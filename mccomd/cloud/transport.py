@@ -194,9 +194,10 @@ class HttpTransport:
         return response
 
     async def _refuse(self, response: HttpResponse) -> None:
-        status = response.status
+        status, details = response.status, None
         try:
-            said = _said(await response.text(MAX_ERROR_BYTES))
+            details = _decoded(await response.text(MAX_ERROR_BYTES))
+            said = error_in(details)
         except CloudError as error:
             said = str(error)
         finally:
@@ -205,7 +206,7 @@ class HttpTransport:
         if status in (429, 503):
             seconds = retry_after_s(response.headers, time.time())
             raise _Refused(words, status, seconds)
-        raise CloudError(words, status)
+        raise CloudError(words, status, details)
 
     async def _ready_client(self) -> httpx.AsyncClient:
         async with self._making:
@@ -264,7 +265,7 @@ class HttpResponse:
     def headers(self) -> Mapping[str, str]:
         return {name.lower(): value for name, value in self._answer.headers.items()}
 
-    async def events(self, parser: Parser[T]) -> AsyncIterator[T]:
+    async def events(self, parser: Parser[T]) -> AsyncGenerator[T, None]:
         """What the parser finds, as it comes. A comment is no payload: it does not put off giving up."""
         last: float | None = None
         pieces = self._pieces(MAX_RESPONSE_BYTES)
@@ -350,11 +351,11 @@ def _before_any_byte(error: Exception) -> bool:
     return not isinstance(error, httpx.RemoteProtocolError) or "without sending" in str(error)
 
 
-def _said(text: str) -> str:
+def _decoded(text: str) -> Any:
     try:
-        return error_in(json.loads(text))
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return ""
+        return None
 
 
 def _words(error: Exception) -> str:

@@ -12,12 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
+from mccomd.bench.endpoint import FAULTS, Out, Peer, Received
 from mccomd.cloud.sse import ServerSentEvents
 from mccomd.cloud.transport import MAX_RESPONSE_BYTES, HttpTransport, Sent, client_options, origin_of
 from mccomd.errors import CloudError
 from mccomd.outgoing import Call, CloudReport
-
-from .peer import FAULTS, Out, Peer, Received
 
 SOURCE = Path(__file__).parents[2] / "mccomd"
 

@@ -1,6 +1,7 @@
-"""A small HTTP/1.1 server of our own, byte by byte: what no decent server does can be made to happen.
+"""An endpoint of our own, byte by byte: what no decent server does can be made to happen.
 
-Runs in a thread, so that a daemon in another process and a test in this one can both talk to it.
+For measuring what a misbehaving large model does to local answers, and for the tests. Runs in a thread, so
+that a daemon in another process and a caller in this one can both talk to it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,277 @@
+"""A backend: the strategies above one adapter, and what of its answer may be shown.
+
+Whatever a strategy does wrong becomes a plain request within the same deadline. Knows no wire format
+(the adapters) and no HTTP (transport.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from mccomd.cloud.adapter import Adapter, tokens_in
+from mccomd.cloud.caps import Caps, CapsFile
+from mccomd.cloud.realign import Aligned, common_beginning, realign
+from mccomd.cloud.strategy import Choice, Estimates, Policy, choose
+from mccomd.cloud.verify import best_branch, settle
+from mccomd.errors import CloudError
+from mccomd.outgoing import CloudReport, CloudRequest
+from mccomd.statement import StatementRule, single_line_wanted
+
+__all__ = ["StrategyBackend", "held_back"]
+
+log = logging.getLogger(__name__)
+
+SAME = "it is what the user rejected"
+
+
+class StrategyBackend:
+    """See hooks.Backend. One request's strategy is chosen from the endpoint's flags and running estimates."""
+
+    def __init__(
+        self,
+        name: str,
+        adapter: Adapter,
+        caps_file: CapsFile,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        """dice: for the few calls that explore."""
+        self.name = name
+        self.estimates = Estimates()
+        self._adapter = adapter
+        self._caps_file = caps_file
+        self._dice = dice
+        self._probing: asyncio.Task[None] | None = None
+        if remembered := caps_file.load():
+            adapter.caps = remembered
+
+    @property
+    def caps(self) -> Caps:
+        return self._adapter.caps
+
+    # --- what the daemon calls ------------------------------------------------------------------
+
+    async def stream(self, request: CloudRequest) -> AsyncGenerator[str, None]:
+        """The answer up to the end of its statement, and nothing of one that the user rejected."""
+        aligned = realign(request.draft, request.typed)
+        banned = aligned.text.rstrip() if request.rejected and aligned.typed_as_drafted else ""
+        filtered = _Shown(request, banned, self._adapter)
+        try:
+            async with contextlib.aclosing(self._pieces(request, aligned, banned)) as pieces:
+                async for piece in pieces:
+                    if new := filtered.take(piece):
+                        yield new
+                    if filtered.complete:
+                        break
+        finally:
+            self._price(request, filtered.raw)
+        if rest := filtered.rest():
+            yield rest
+        elif not filtered.shown and filtered.raw.strip():
+            request.report.dropped = SAME
+        self._probe_once()
+
+    async def warm(self) -> None:
+        opener = getattr(self._adapter.transport, "warm", None)
+        if opener is not None:
+            await opener(self._adapter.look_url)
+
+    async def probe(self) -> Mapping[str, Any]:
+        """Try the endpoint's abilities and remember them."""
+        self._adapter.caps = await self._adapter.probe()
+        self._caps_file.save(self.caps)
+        return self.status()
+
+    def status(self) -> Mapping[str, Any]:
+        known = self.estimates
+        return {
+            "caps": asdict(self.caps),
+            "estimates": {
+                "ttft_ms": known.ttft_ms,
+                "token_ms": known.token_ms,
+                "accepted": known.accepted,
+            },
+            "strategies": {name: asdict(record) for name, record in known.records.items()},
+        }
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    async def _pieces(
+        self, request: CloudRequest, aligned: Aligned, banned: str
+    ) -> AsyncGenerator[str, None]:
+        report = request.report
+        choice = self._choose(request, aligned)
+        report.strategy, report.why = choice.name, choice.why
+        text = ""
+        for name in (choice.name, "plain"):
+            clock = _Clock()
+            pieces = self._run(name, request, aligned.text, banned, begun=text)
+            try:
+                async with contextlib.aclosing(pieces):
+                    async for piece in pieces:
+                        clock.tick()
+                        text += piece
+                        yield piece
+            except GeneratorExit:  # enough: the statement is complete
+                self._took(name, report, clock, text, aligned.text)
+                raise
+            except Exception as error:
+                if name == "plain" or (text and not self._adapter.resumes):
+                    raise
+                self.estimates.failed(name, _words(error))
+                report.strategy, report.why, report.drafted = "plain", f"{name} failed: {_words(error)}", 0
+                log.info("backend %s: %s", self.name, report.why)
+            else:
+                self._took(name, report, clock, text, aligned.text)
+                return
+
+    def _run(
+        self, name: str, request: CloudRequest, draft: str, banned: str, *, begun: str
+    ) -> AsyncGenerator[str, None]:
+        match name:
+            case "native":
+                request.report.drafted = tokens_in(draft)
+                return self._adapter.stream(request, draft=draft)
+            case "prime":
+                return self._prime(request, draft)
+            case "verify":
+                return self._verify(request, draft, banned)
+        return self._adapter.stream(request, begun=begun)
+
+    def _choose(self, request: CloudRequest, aligned: Aligned) -> Choice:
+        usable = aligned.text if aligned.at_cursor else ""
+        if aligned.text and not usable and self.caps.verify == "none":
+            usable = aligned.text  # a draft that does not begin at the cursor can still be found in a pool
+        shown = request.prefix[-8000:], request.suffix[:2000], *(snippet.text for snippet in request.snippets)
+        policy = Policy(self._adapter.endpoint.strategy)
+        tokens = tokens_in(usable), sum(map(tokens_in, shown))
+        return choose(self.caps, *tokens, self.estimates, policy, self._dice())
+
+    async def _prime(self, request: CloudRequest, draft: str) -> AsyncGenerator[str, None]:
+        await self._adapter.prime(request, draft)
+        async with contextlib.aclosing(self._adapter.stream(request)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _verify(self, request: CloudRequest, draft: str, banned: str) -> AsyncGenerator[str, None]:
+        report = request.report
+        scores = await self._adapter.score(request, draft)
+        settled = settle(scores)
+        report.drafted, report.accepted = len(scores.rows), settled.accepted
+        text, finished = settled.text, settled.finished
+        if banned and settled.accepted == len(scores.rows) and draft.rstrip() == banned:
+            branch = best_branch(scores.rows)
+            if branch is None:
+                report.why += "; the large model agrees with what was rejected"
+                yield draft  # not shown: see _Shown
+                return
+            report.why += "; it agrees with what was rejected: another way from its least sure token"
+            text, finished = branch.text, False
+        yield text
+        if finished:
+            return
+        async with contextlib.aclosing(self._adapter.stream(request, begun=text)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def _took(self, name: str, report: CloudReport, clock: _Clock, text: str, draft: str) -> None:
+        if clock.first_ms is None:
+            return
+        if name == "plain":
+            self.estimates.plain_took(clock.first_ms, clock.ms, tokens_in(text))
+            return
+        if not report.accepted and name != "verify":  # it does not count, or was left before it said so
+            report.drafted = tokens_in(draft)
+            report.accepted = min(report.drafted, tokens_in(common_beginning(draft, text)))
+        self.estimates.saw_draft(report.drafted, report.accepted)
+        self.estimates.other_took(name, clock.ms, tokens_in(text))
+
+    def _price(self, request: CloudRequest, raw: str) -> None:
+        """By the endpoint's own count; where it does not count (or was left early), by the text's length."""
+        report, endpoint = request.report, self._adapter.endpoint
+        if not report.output_tokens:
+            report.output_tokens = tokens_in(raw)
+        if not report.prompt_tokens and report.bytes_sent:
+            report.prompt_tokens = round(report.bytes_sent / 3.5)
+        spent = report.prompt_tokens * endpoint.input_price + report.output_tokens * endpoint.output_price
+        report.cost = spent / 1e6
+
+    def _probe_once(self) -> None:
+        """After the first answer, in the background: a probe costs a few tokens and saves time later."""
+        if self.caps.proved or self._probing is not None or self._adapter.endpoint.strategy == "plain":
+            return
+        self._probing = asyncio.create_task(self._probe_quietly())
+
+    async def _probe_quietly(self) -> None:
+        try:
+            await self.probe()
+        except CloudError as error:
+            log.info("backend %s: not probed: %s", self.name, error)
+
+
+class _Clock:
+    """Times of one answer."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.first_ms: float | None = None
+        self.ms = 0.0
+
+    def tick(self) -> None:
+        self.ms = (time.monotonic() - self._began) * 1000
+        self.first_ms = self.ms if self.first_ms is None else self.first_ms
+
+
+class _Shown:
+    """What of an answer that grows may be shown: one statement, no marker, not what was rejected."""
+
+    def __init__(self, request: CloudRequest, banned: str, adapter: Adapter) -> None:
+        one_line = single_line_wanted(request.prefix, request.suffix)
+        self._rule = StatementRule(request.prefix, request.suffix, request.language, one_line)
+        self._banned = banned
+        self._adapter = adapter  # it may learn its markers while it asks
+        self.raw = ""
+        self.shown = 0  # characters
+        self.complete = False
+
+    def take(self, piece: str) -> str:
+        """What is new to show."""
+        self.raw += piece
+        text, ended = self._cut()
+        self.complete = ended
+        return self._new(text if ended else text[: len(text) - held_back(text, self._adapter.markers)])
+
+    def rest(self) -> str:
+        """What was held back, when nothing more comes."""
+        return self._new(self._cut()[0])
+
+    def _cut(self) -> tuple[str, bool]:
+        ends = [place for marker in self._adapter.markers if (place := self.raw.find(marker)) >= 0]
+        text = self.raw[: min(ends)] if ends else self.raw
+        end = self._rule.end_of(text)
+        return (text, bool(ends)) if end is None else (text[:end], True)
+
+    def _new(self, text: str) -> str:
+        if self._banned and not self.shown and self._banned.startswith(text.rstrip()):
+            return ""  # so far the same as what was rejected
+        new, self.shown = text[self.shown :], max(self.shown, len(text))
+        return new
+
+
+def held_back(text: str, markers: tuple[str, ...]) -> int:
+    """How many characters at the end may be the beginning of a marker. 'a<|fim' -> 5."""
+    longest = max(map(len, markers), default=1) - 1
+    for size in range(min(longest, len(text)), 0, -1):
+        if any(marker.startswith(text[-size:]) for marker in markers):
+            return size
+    return 0
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, CloudError) else f"{type(error).__name__}: {error}"[:200]

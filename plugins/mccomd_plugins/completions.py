@@ -1,0 +1,251 @@
+"""Backend `completions`: the OpenAI-compatible `/completions`, and what each server adds to it or lacks.
+
+The dialects are data. A prompt is raw text with the model family's fill-in-the-middle markers, but where the
+server takes a `suffix` of its own. Wire shapes: see the tests' reference peer; what a server is only
+documented to do is tried by the probe before it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mccomd.cloud.adapter import Adapter, choices_of, text_field, whole, with_path
+from mccomd.cloud.backend import StrategyBackend
+from mccomd.cloud.caps import Caps, CapsFile, Draft, Verify
+from mccomd.cloud.fim import Window, cut, template_for
+from mccomd.cloud.rows import check_rows, last_rows, legacy_rows, sglang_row, vllm_row
+from mccomd.cloud.verify import Scores
+from mccomd.errors import CloudError, PluginError
+from mccomd.hooks import Backend, CloudRequest, Endpoint, PluginContext, Transport, hookimpl
+
+NAME = "completions"
+PROBE_TEXT = "1 2 3 4 5 6 7 8 9 10 11 12 13 14"
+PROBE_DRAFT = " 15 16 17 18 19 20"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What one kind of server takes; `draft` and `verify` are used once the probe has seen them work."""
+
+    path: str = "/v1"  # where the address has none
+    suffix: bool = False  # fills in by a field of its own
+    draft: Draft = "none"
+    verify: Verify = "none"
+    max_stops: int = 4
+    usage: bool = True  # stream_options.include_usage
+    reads_cache_when_scoring: bool = True
+    bills_rejected: bool = False
+
+
+DIALECTS = {
+    "generic": Dialect(usage=False),
+    "vllm": Dialect(verify="vllm", reads_cache_when_scoring=False),
+    "sglang": Dialect(verify="sglang"),
+    "fireworks": Dialect("/inference/v1", draft="speculation", verify="echo"),
+    "together": Dialect(verify="echo"),
+    "deepseek": Dialect("/beta", suffix=True, max_stops=16),
+    "cerebras": Dialect(verify="echo"),
+    "openai-legacy": Dialect(suffix=True),
+}
+
+
+class Completions(Adapter):
+    """One server."""
+
+    def __init__(self, endpoint: Endpoint, transport: Transport, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.template = template_for(endpoint.model, endpoint.fim_template)
+        self.resumes = not dialect.suffix
+        self.markers = self.template.markers
+        caps = Caps(
+            fim="suffix" if dialect.suffix else self.template.name,
+            max_stops=dialect.max_stops,
+            bills_rejected=dialect.bills_rejected,
+            reads_cache_when_scoring=dialect.reads_cache_when_scoring,
+        )
+        super().__init__(replace(endpoint, url=with_path(endpoint.url, dialect.path)), transport, caps)
+
+    async def stream(
+        self, request: CloudRequest, *, draft: str = "", begun: str = ""
+    ) -> AsyncGenerator[str, None]:
+        def body() -> dict[str, Any]:
+            extra: dict[str, Any] = {"stream": True, "stop": self.stops()}
+            if self.dialect.usage:
+                extra["stream_options"] = {"include_usage": True}
+            if draft:
+                extra |= {"speculation": draft, "perf_metrics_in_response": True}
+            return self._base(request, begun) | extra
+
+        healed = "" if self.dialect.suffix else self.healed(self.template, request, begun)
+        events = self.events(f"{self.endpoint.url}/completions", body, request)
+        async with contextlib.aclosing(events):
+            async for event in events:
+                self._count(event, request)
+                for choice in choices_of(event):
+                    if text := text_field(choice, "text"):
+                        yield text.removeprefix(healed)
+                        healed = ""
+
+    async def score(self, request: CloudRequest, draft: str) -> Scores:
+        healed = self.healed(self.template, request)
+        match self.dialect.verify:
+            case "vllm":
+                scores = await self._score_vllm(request, healed + draft)
+            case "sglang":
+                scores = await self._score_sglang(request, healed + draft)
+            case "echo":
+                scores = await self._score_echo(request, healed + draft)
+            case _:
+                scores = await super().score(request, draft)
+        if not scores.rows:
+            raise CloudError("the endpoint gave no rows for the draft")
+        first = scores.rows[0]
+        first = replace(
+            first,
+            text=first.text.removeprefix(healed),
+            best=first.best.removeprefix(healed),
+            second=first.second.removeprefix(healed),
+        )
+        return replace(scores, rows=(first, *scores.rows[1:]))
+
+    async def probe(self) -> Caps:
+        """Scores and a native draft, each with a text whose answer is known."""
+        notes, verify, draft = [], self.dialect.verify, self.dialect.draft
+        request = self.probe_request(PROBE_TEXT)
+        if verify != "none":
+            try:
+                scores = await self.score(request, PROBE_DRAFT)
+                check_rows(scores.rows, PROBE_DRAFT)
+                notes.append(f"scores a draft: {len(scores.rows)} rows")
+            except CloudError as error:
+                verify = "none"
+                notes.append(f"scores no draft: {error}")
+        if draft != "none":
+            async with contextlib.aclosing(self.stream(request, draft=PROBE_DRAFT)) as pieces:
+                text = "".join([piece async for piece in pieces])
+            if not request.report.accepted:
+                draft = "none"
+            told = f"accepted {request.report.accepted} tokens of a draft" if text else "gave no text"
+            notes.append(f"{told} that is right")
+        return replace(self.caps, proved=True, verify=verify, draft=draft, notes=tuple(notes))
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _base(self, request: CloudRequest, begun: str = "") -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.endpoint.model,
+            "max_tokens": request.max_tokens,
+            "temperature": 0,
+        }
+        if self.dialect.suffix and "suffix" not in self.caps.refused:
+            prefix, suffix = cut(request.prefix, request.suffix, Window())
+            return body | {"prompt": prefix + begun, "suffix": suffix}
+        return body | {"prompt": self.prompt(self.template, request, begun)}
+
+    def _count(self, event: Mapping[str, Any], request: CloudRequest) -> None:
+        report = request.report
+        usage = event.get("usage")
+        if isinstance(usage, Mapping):
+            report.prompt_tokens = whole(usage.get("prompt_tokens"))
+            report.output_tokens = whole(usage.get("completion_tokens"))
+        metrics = event.get("perf_metrics")
+        if isinstance(metrics, Mapping):
+            report.drafted = whole(metrics.get("speculation-prompt-tokens")) or report.drafted
+            report.accepted = whole(metrics.get("speculation-prompt-matched-tokens"))
+
+    async def _score_vllm(self, request: CloudRequest, draft: str) -> Scores:
+        """Row i of prompt_logprobs holds the prompt's token and the best one; rank 1 is the best."""
+
+        def body() -> dict[str, Any]:
+            prompt = self.prompt(self.template, request) + draft
+            extra = {"prompt": prompt, "prompt_logprobs": 1, "stop": self.stops()}
+            return self._base(request) | extra
+
+        found = await self.ask(f"{self.endpoint.url}/completions", body, request)
+        self._count(found, request)
+        (choice, *_) = choices_of(found) or [{}]
+        rows = choice.get("prompt_logprobs")
+        if not isinstance(rows, list):
+            raise CloudError("the endpoint ignores prompt_logprobs")
+        read = [vllm_row(row) for row in rows[1:]]
+        return Scores(
+            last_rows(read, draft), text_field(choice, "text"), choice.get("finish_reason") == "stop"
+        )
+
+    async def _score_sglang(self, request: CloudRequest, draft: str) -> Scores:
+        """Native /generate: rows only from the end of the prompt on, so that its cache is used."""
+        prompt = self.prompt(self.template, request)
+        root = self.endpoint.url.removesuffix("/v1")
+        sampling = {"temperature": 0, "max_new_tokens": request.max_tokens, "stop": self.stops()}
+
+        def body() -> dict[str, Any]:
+            # A token has a character at least: rows from here on are enough, and few too many.
+            start = max(0, _fewest_tokens(prompt) - 1)
+            return {"text": prompt + draft, "sampling_params": sampling, "return_logprob": True,
+                    "logprob_start_len": start, "top_logprobs_num": 2,
+                    "return_text_in_logprobs": True}  # fmt: skip
+
+        found = await self.ask(f"{root}/generate", body, request)
+        meta = found.get("meta_info") if isinstance(found, Mapping) else None
+        if not isinstance(meta, Mapping) or not isinstance(meta.get("input_token_logprobs"), list):
+            raise CloudError("the endpoint ignores return_logprob")
+        tops = meta.get("input_top_logprobs")
+        if not isinstance(tops, list):
+            raise CloudError("the endpoint gives no alternatives")
+        read = [sglang_row(row, top) for row, top in zip(meta["input_token_logprobs"], tops, strict=False)]
+        reason = meta.get("finish_reason")
+        stopped = isinstance(reason, Mapping) and reason.get("type") == "stop"
+        request.report.prompt_tokens = whole(meta.get("prompt_tokens"))
+        request.report.output_tokens = whole(meta.get("completion_tokens"))
+        return Scores(last_rows(read, draft), text_field(found, "text"), stopped)
+
+    async def _score_echo(self, request: CloudRequest, draft: str) -> Scores:
+        """The legacy shape: the prompt comes back with a row for each of its tokens."""
+        prompt = self.prompt(self.template, request)
+
+        def body() -> dict[str, Any]:
+            extra = {"prompt": prompt + draft, "echo": True, "logprobs": 2, "stop": self.stops()}
+            if self.dialect.draft == "speculation":  # Fireworks: only the end comes back
+                extra["echo_last"] = max(8, len(draft))
+            return self._base(request) | extra
+
+        found = await self.ask(f"{self.endpoint.url}/completions", body, request)
+        self._count(found, request)
+        (choice, *_) = choices_of(found) or [{}]
+        rows = legacy_rows(choice.get("logprobs"))
+        written = "".join(row.text if row else "" for row in rows)
+        text = text_field(choice, "text")
+        place = written.rfind(draft)
+        if place < 0 or draft not in text:
+            raise CloudError("the endpoint ignores echo")
+        continuation = text[text.rfind(draft) + len(draft) :]
+        until = len(written) - len(continuation) if written.endswith(continuation) else place + len(draft)
+        inside, at = [], 0
+        for row in rows:
+            at += len(row.text) if row else 0
+            if at <= until:
+                inside.append(row)
+        return Scores(last_rows(inside, draft), continuation, choice.get("finish_reason") == "stop")
+
+
+def _fewest_tokens(text: str) -> int:
+    """A bound from below on the tokens of a text: no token of code is longer than 16 characters."""
+    return len(text) // 16
+
+
+@hookimpl
+def mccomd_backends(context: PluginContext) -> list[Backend]:
+    if context.transport is None or context.endpoint is None:
+        return []
+    endpoint = context.endpoint
+    dialect = DIALECTS.get(endpoint.dialect or "generic")
+    if dialect is None:
+        raise PluginError(f"cloud.dialect is {endpoint.dialect!r}; there are {', '.join(DIALECTS)}")
+    if not endpoint.url or not endpoint.model:
+        raise PluginError("backend 'completions' needs cloud.url and cloud.model")
+    adapter = Completions(endpoint, context.transport, dialect)
+    caps_file = CapsFile(context.cache_dir, NAME, endpoint)
+    return [StrategyBackend(NAME, adapter, caps_file)]

@@ -1,0 +1,165 @@
+"""A real daemon, a large model that behaves or does not: the local answer stands, the update comes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mccomd.bench.endpoint import FAULTS, Out, Peer, Received
+from mccomd.client import Client
+from mccomd.errors import DaemonUnavailableError
+from mccomd.protocol import ErrorCode
+from tests.conftest import Daemon
+
+TEXT = "def area(width, height):\n    return "
+ANSWER = "width * height"
+
+
+async def good(request: Received, out: Out) -> None:
+    await out.head()
+    for piece in ("width", " * ", "height", "\n", "never shown"):
+        await out.event({"choices": [{"text": piece}]})
+    await out.event("[DONE]")
+    await out.end()
+
+
+def cloud_config(peer: Peer, more: str = "") -> str:
+    return f"""
+[power]
+mode = "full"
+[router]
+threshold = 1.0
+[cloud]
+backend = "completions"
+url = "{peer.url}/v1"
+model = "qwen2.5-coder"
+stall_ms = 300
+deadline_ms = 5000
+{more}
+"""
+
+
+def ask(client: Client, text: str = TEXT, path: str = "/a.py") -> dict[str, Any]:
+    lines = text.split("\n")
+    position = {"line": len(lines) - 1, "column": len(lines[-1])}
+    params = {"path": path, "text": text, "position": position, "version": 1, "deadline_ms": 30_000}
+    return dict(client.call("complete", params, timeout_s=60))
+
+
+def completions_of(peer: Peer) -> list[Received]:
+    return peer.posted("/v1/completions")
+
+
+def test_an_answer_of_the_large_model_reaches_the_editor(
+    start: Callable[..., Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Peer(good) as peer:
+        daemon = start(cloud_config(peer, 'key = "env:LARGE_KEY"\nstrategy = "plain"'), LARGE_KEY="s3cret")
+        with daemon.client() as client:
+            local = ask(client)
+            while (update := client.wait_notification("update", timeout_s=60))["text"] != ANSWER:
+                assert ANSWER.startswith(update["text"])
+            assert (update["request_id"], update["source"]) == (local["request_id"], "cloud")
+            status = client.call("status")
+        assert (status["cloud"]["state"], status["cloud"]["reason"]) == ("ready", "")
+        sent = completions_of(peer)[0]
+        assert sent.body["prompt"].startswith("<|fim_prefix|>")
+        assert sent.headers["authorization"] == "Bearer s3cret"
+        kept = "".join(p.read_text() for p in (daemon.home / "state" / "mccomd").iterdir() if p.is_file())
+        assert "s3cret" not in kept
+        assert "s3cret" not in json.dumps(status)
+
+
+@pytest.mark.parametrize("name", sorted(FAULTS))
+def test_the_local_answer_comes_whatever_the_large_model_does(cloudy: tuple[Daemon, Peer], name: str) -> None:
+    daemon, peer = cloudy
+    peer.handler = FAULTS[name]
+    with daemon.client() as client:
+        answers = [ask(client, TEXT.replace("area", f"{name}_{i}"), f"/{name}.py") for i in range(2)]
+        assert all(answer["finish"] in ("stop", "length") for answer in answers)
+        status = client.call("status")
+    assert next(row for row in status["plugins"] if row["name"] == "completions")["state"] == "loaded"
+    assert "Traceback" not in daemon.log
+
+
+@pytest.fixture(scope="module")
+def cloudy(start: Callable[..., Daemon], request: pytest.FixtureRequest) -> Any:
+    with Peer(good) as peer:
+        yield start(cloud_config(peer)), peer
+
+
+def test_a_request_that_is_superseded_is_cancelled_at_the_server(start: Callable[..., Daemon]) -> None:
+    with Peer(FAULTS["silent"]) as peer, start(cloud_config(peer, 'strategy = "plain"')).client() as client:
+        ask(client)
+        peer.arrived.acquire(timeout=60)
+        first = completions_of(peer)[0]
+        assert not first.left.is_set()
+        ask(client, TEXT + "w")
+        assert first.left.wait(60)
+
+
+def test_an_endpoint_that_refuses_is_off_until_the_configuration_changes(
+    start: Callable[..., Daemon],
+) -> None:
+    with Peer(FAULTS["forbidden"]) as peer:
+        daemon = start(cloud_config(peer))
+        with daemon.client() as client:
+            ask(client)
+            while client.call("status")["cloud"]["state"] != "off":
+                pass
+            assert "403: this key may not" in client.call("status")["cloud"]["reason"]
+            asked = len(peer.received)
+            ask(client, TEXT + "w")
+            with pytest.raises(DaemonUnavailableError, match="in time"):
+                client.wait_notification("update", timeout_s=0.3)
+            assert len(peer.received) == asked
+            peer.handler = good
+            config = daemon.home / "config" / "mccomd" / "config.toml"
+            config.write_text(cloud_config(peer, "keep_warm = false"))
+            while client.call("status")["cloud"]["state"] != "ready":
+                pass
+            ask(client, TEXT.replace("area", "size"))
+            assert client.wait_notification("update", timeout_s=60)["text"]
+
+
+def test_what_is_known_of_the_endpoint(start: Callable[..., Daemon]) -> None:
+    with Peer(good) as peer:
+        daemon = start(cloud_config(peer))
+        shown = mccomd(daemon, "cloud", "status", "--json")
+        assert (shown["status"]["backend"], shown["caps"]["fim"], shown["caps"]["proved"]) == (
+            "completions",
+            "qwen",
+            False,
+        )
+        assert not peer.received
+        probed = mccomd(daemon, "cloud", "probe", "--json")
+        assert probed["caps"]["proved"]
+        assert "the markers of qwen" in _run(daemon, "cloud", "status").stdout
+    with daemon.client() as client:  # the endpoint has gone
+        assert client.call("cloud")["caps"]["proved"]
+
+
+def test_without_an_endpoint_there_is_nothing_to_probe(daemon: Daemon) -> None:
+    assert "nothing leaves this machine" in _run(daemon, "cloud", "status").stdout
+    done = _run(daemon, "cloud", "probe")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: nothing to probe: ")
+    with daemon.client() as client, pytest.raises(Exception, match=ErrorCode.BAD_PARAMS):
+        client.call("cloud", {"probe": "yes"})
+
+
+def mccomd(daemon: Daemon, *arguments: str) -> Any:
+    done = _run(daemon, *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def _run(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mccomd", *arguments]
+    return subprocess.run(command, env=dict(daemon.env), capture_output=True, text=True, timeout=170)

@@ -1,0 +1,359 @@
+"""Every strategy on a peer with real logits gives the text that the plain request gives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mccomd.bench.endpoint import FAULTS, Handler, Out, Peer, Received
+from mccomd.cloud.backend import StrategyBackend
+from mccomd.cloud.transport import HttpTransport
+from mccomd.errors import CloudError, PluginError
+from mccomd.hooks import CloudRequest, PluginContext
+from mccomd.outgoing import Endpoint
+from mccomd_plugins import chat, completions, llamacpp, mistral, ollama
+
+from .dialects import Server
+from .large_model import LargeModel
+
+PREFIX = """\
+class Rectangle:
+    def __init__(self, width, height):
+        self.width = width
+        self.height = height
+
+    def area(self):
+        return """
+RIGHT = "self.width * self.height"
+HALF = "self.width + self.depth"
+WRONG = "math.pi * radius ** 2"
+
+
+@pytest.fixture(scope="session")
+def model() -> LargeModel:
+    return LargeModel()
+
+
+@pytest.fixture
+def server(model: LargeModel) -> Server:
+    return Server(model)
+
+
+@pytest.fixture
+def peer(server: Server) -> Iterator[Peer]:
+    with Peer(server) as running:
+        yield running
+
+
+def request(draft: str = "", **fields: Any) -> CloudRequest:
+    base = CloudRequest(PREFIX, "\n", "python", "shapes.py", (), draft, 24, time.monotonic() + 60)
+    return replace(base, **fields)
+
+
+Use = Callable[[StrategyBackend], Coroutine[Any, Any, Any]]
+
+
+def with_backend(
+    peer: Peer, use: Use, *, plugin: Any = completions, cache: Path | None = None, **fields: Any
+) -> Any:
+    """Run `use` with the backend that a plugin makes of an endpoint."""
+
+    async def work() -> Any:
+        transport = HttpTransport(peer.url, stall_s=60)
+        endpoint = Endpoint(**({"url": peer.url, "model": "smollm2"} | fields))
+        (backend,) = plugin.mccomd_backends(
+            PluginContext({}, None, transport, endpoint, str(cache or ""))  # type: ignore[arg-type]
+        )
+        try:
+            return await use(backend)
+        finally:
+            await transport.aclose()
+
+    return asyncio.run(work())
+
+
+async def text_of(backend: StrategyBackend, asked: CloudRequest) -> str:
+    return "".join([piece async for piece in backend.stream(asked)])
+
+
+def plain_text(peer: Peer) -> str:
+    return str(with_backend(peer, lambda backend: text_of(backend, request()), strategy="plain"))
+
+
+def test_the_plain_answer_is_one_statement(peer: Peer) -> None:
+    assert plain_text(peer) == RIGHT  # what follows in this test file hangs on it
+
+
+@pytest.mark.parametrize("draft", [RIGHT, HALF, WRONG, RIGHT + " * 2"])
+@pytest.mark.parametrize(
+    ("dialect", "strategy"),
+    [("vllm", "verify"), ("sglang", "verify"), ("together", "verify"), ("fireworks", "verify"),
+     ("fireworks", "native")],
+)  # fmt: skip
+def test_a_draft_changes_the_time_and_never_the_text(
+    peer: Peer, dialect: str, strategy: str, draft: str
+) -> None:
+    async def use(backend: StrategyBackend) -> tuple[str, CloudRequest]:
+        await backend.probe()
+        asked = request(draft)
+        return await text_of(backend, asked), asked
+
+    url = f"{peer.url}/v1"  # Fireworks' usual path is another one
+    text, asked = with_backend(peer, use, dialect=dialect, strategy=strategy, url=url)
+    assert asked.report.strategy == strategy, asked.report.why
+    assert text == RIGHT
+    whole = draft == RIGHT
+    assert (asked.report.accepted == asked.report.drafted) == whole
+    assert asked.report.accepted > 0 or draft == WRONG
+    assert asked.report.drafted > 3
+
+
+def test_a_verified_draft_needs_one_request(peer: Peer) -> None:
+    async def use(backend: StrategyBackend) -> list[int]:
+        await backend.probe()
+        asked = [request(RIGHT), request(HALF)]
+        for one in asked:
+            await text_of(backend, one)
+        return [one.report.requests for one in asked]
+
+    assert with_backend(peer, use, dialect="vllm", strategy="verify") == [1, 2]
+
+
+def test_what_the_user_rejected_is_not_shown_again(peer: Peer) -> None:
+    """The large model agrees with the rejected text: another way where rows tell one, else nothing."""
+
+    async def use(backend: StrategyBackend) -> tuple[str, CloudRequest]:
+        await backend.probe()
+        asked = request(RIGHT, rejected=True)
+        return await text_of(backend, asked), asked
+
+    text, asked = with_backend(peer, use, dialect="sglang", strategy="verify")
+    assert text
+    assert text != RIGHT
+    assert "another way" in asked.report.why
+    for strategy, dialect in (("plain", "vllm"), ("native", "fireworks")):
+        text, asked = with_backend(peer, use, dialect=dialect, strategy=strategy, url=f"{peer.url}/v1")
+        assert (text, asked.report.dropped) == ("", "it is what the user rejected")
+
+
+def test_a_rejected_draft_is_realigned_with_what_was_typed_since(peer: Peer) -> None:
+    async def use(backend: StrategyBackend) -> tuple[str, CloudRequest]:
+        await backend.probe()
+        typed = "self."
+        asked = request("self_.width * self.height", typed=typed, prefix=PREFIX + typed, rejected=True)
+        return await text_of(backend, asked), asked
+
+    text, asked = with_backend(peer, use, dialect="vllm", strategy="verify")
+    assert (text, asked.report.requests) == ("width * self.height", 1)
+    assert asked.report.accepted == asked.report.drafted > 0
+
+
+# --- what an endpoint can do is proved, not believed -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dialect", "ignored"),
+    [("vllm", "prompt_logprobs"), ("sglang", "return_logprob"), ("together", "echo"),
+     ("together", "logprobs"), ("fireworks", "echo")],
+)  # fmt: skip
+def test_a_silently_ignored_field_is_no_capability(
+    peer: Peer, server: Server, dialect: str, ignored: str
+) -> None:
+    async def use(backend: StrategyBackend) -> tuple[str, CloudRequest]:
+        await backend.probe()
+        asked = request(RIGHT)
+        return await text_of(backend, asked), asked
+
+    server.ignores = {ignored, "speculation"}
+    text, asked = with_backend(peer, use, dialect=dialect, url=f"{peer.url}/v1", strategy="verify")
+    assert (text, asked.report.strategy) == (RIGHT, "plain")
+    assert asked.report.why == "the endpoint has not proved that it can verify"
+
+
+def test_capabilities_are_remembered_and_damage_is_forgotten(peer: Peer, tmp_path: Path) -> None:
+    async def probe(backend: StrategyBackend) -> Any:
+        return (await backend.probe())["caps"]
+
+    async def known(backend: StrategyBackend) -> bool:
+        return backend.caps.proved
+
+    first = with_backend(peer, probe, dialect="vllm", cache=tmp_path)
+    assert first["verify"] == "vllm"
+    assert with_backend(peer, known, dialect="vllm", cache=tmp_path)
+    assert not with_backend(peer, known, dialect="sglang", cache=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    for damage in (b"", b"{}", b"[" * 900, b'{"draft": 3}', b"\xff"):
+        kept.write_bytes(damage)
+        assert not with_backend(peer, known, dialect="vllm", cache=tmp_path)
+
+
+def test_a_refused_field_is_left_out_and_asked_once_more(peer: Peer, server: Server) -> None:
+    async def use(backend: StrategyBackend) -> list[str]:
+        return [await text_of(backend, request()) for _ in range(2)]
+
+    server.refuses = {"stop", "stream_options"}
+    assert with_backend(peer, use, dialect="vllm", strategy="plain") == [RIGHT, RIGHT]
+    fields = [set(received.body) & {"stop", "stream_options"} for received in peer.posted()]
+    assert fields[0] == {"stop", "stream_options"} or fields[0] == {"stream_options"}
+    assert fields[-1] == set()
+    assert len(fields) <= 4
+
+
+def test_a_context_that_is_too_long_is_cut_to_what_the_endpoint_says(peer: Peer, server: Server) -> None:
+    server.n_ctx = 300
+    lines = "\n".join(f"value_{i} = {i}" for i in range(400))
+
+    async def use(backend: StrategyBackend) -> tuple[str, int | None]:
+        return await text_of(backend, request(prefix=f"{lines}\n{PREFIX}")), backend.caps.n_ctx
+
+    assert with_backend(peer, use, dialect="vllm", strategy="plain") == (RIGHT, 300)
+    assert [len(received.body["prompt"]) > 1000 for received in peer.posted()] == [True, False]
+
+
+# --- the other backends ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def as_typed(model: LargeModel) -> str:
+    """The model's line where the prompt keeps its blank at the end, as fields for both sides do."""
+    return model.complete(PREFIX, 24).split("\n")[0].strip()
+
+
+def test_mistrals_fields(peer: Peer, as_typed: str) -> None:
+    text = with_backend(peer, lambda backend: text_of(backend, request()), plugin=mistral)
+    assert text.strip() == as_typed
+    (asked,) = peer.posted("/v1/fim/completions")
+    assert asked.body["suffix"] == "\n"
+
+
+@pytest.mark.parametrize("insert", [True, False])
+def test_ollama_with_and_without_insert(peer: Peer, server: Server, insert: bool, as_typed: str) -> None:
+    server.insert = insert
+
+    async def use(backend: StrategyBackend) -> list[str]:
+        return [(await text_of(backend, request())).strip() for _ in range(2)]
+
+    assert with_backend(peer, use, plugin=ollama) == [as_typed if insert else RIGHT] * 2
+    raw = [received.body.get("raw", False) for received in peer.posted("/api/generate")]
+    assert raw == ([False, False] if insert else [False, True, True])
+
+
+@pytest.mark.parametrize(
+    "frame",
+    ["<COMPLETION>%s</COMPLETION>", "%s", "```python\n%s\n```",
+     "<COMPLETION>\n```python\n%s\n```\n</COMPLETION>",
+     "        return %s", "    def area(self):\n        return %s\n\nThat is the area."],
+)  # fmt: skip
+def test_a_chat_models_wrapping_is_taken_off(peer: Peer, server: Server, frame: str, as_typed: str) -> None:
+    server.chat_frame = frame
+    text = with_backend(peer, lambda backend: text_of(backend, request()), plugin=chat)
+    assert text.strip() == as_typed
+
+
+def test_a_prediction_is_framed_as_the_answer(peer: Peer, as_typed: str) -> None:
+    async def use(backend: StrategyBackend) -> tuple[str, CloudRequest]:
+        status = await backend.probe()
+        assert status["caps"]["draft"] == "prediction", status
+        asked = request(as_typed)
+        return await text_of(backend, asked), asked
+
+    text, asked = with_backend(peer, use, plugin=chat, dialect="openai", strategy="native")
+    assert (text.strip(), asked.report.strategy) == (as_typed, "native")
+    assert peer.posted()[-1].body["prediction"] == {"type": "content", "content": f"<COMPLETION>{as_typed}"}
+    assert asked.report.accepted > 0
+
+
+def test_a_cap_under_its_new_name(peer: Peer, server: Server, as_typed: str) -> None:
+    server.refuses_in_chat = {"max_tokens"}
+    text = with_backend(peer, lambda backend: text_of(backend, request()), plugin=chat, dialect="openai")
+    assert text.strip() == as_typed
+    assert [("max_tokens" in r.body, "max_completion_tokens" in r.body) for r in peer.posted()] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "fields", "said"),
+    [
+        (completions, {"dialect": "klingon"}, "there are generic, vllm"),
+        (completions, {"model": ""}, "needs cloud.url and cloud.model"),
+        (completions, {"fim_template": "none such"}, "none such"),
+        (mistral, {"dialect": "vllm"}, "there are mistral, inception"),
+        (llamacpp, {"dialect": "x"}, "has no dialects"),
+        (ollama, {"model": ""}, "cloud.model"),
+        (chat, {"dialect": "x"}, "there are generic, openai"),
+    ],
+)
+def test_a_wrong_configuration_is_a_plugins_state(plugin: Any, fields: dict[str, str], said: str) -> None:
+    context = PluginContext({}, None, object(), Endpoint("http://h/v1", **({"model": "m"} | fields)), "")  # type: ignore[arg-type]
+    with pytest.raises((PluginError, KeyError), match=said):
+        plugin.mccomd_backends(context)
+
+
+@pytest.mark.parametrize("plugin", [completions, mistral, llamacpp, ollama, chat])
+def test_no_endpoint_no_backend(plugin: Any) -> None:
+    assert plugin.mccomd_backends(PluginContext({}, None)) == []  # type: ignore[arg-type]
+
+
+# --- whatever a strategy does wrong ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["internal", "error_inside", "wrong_json", "hang_up", "cut", "web_page", "huge"]
+)
+def test_a_failing_strategy_becomes_a_plain_request(peer: Peer, server: Server, name: str) -> None:
+    async def scoring_fails(received: Received, out: Out) -> None:
+        broken: Handler = FAULTS[name]
+        await (broken if "prompt_logprobs" in received.body else server)(received, out)
+
+    async def use(backend: StrategyBackend) -> tuple[str, CloudRequest]:
+        await backend.probe()
+        peer.handler = scoring_fails
+        asked = request(RIGHT)
+        return await text_of(backend, asked), asked
+
+    text, asked = with_backend(peer, use, dialect="vllm", strategy="verify")
+    assert (text, asked.report.strategy) == (RIGHT, "plain")
+    assert asked.report.why.startswith("verify failed: ")
+
+
+def test_a_strategy_that_fails_again_and_again_is_switched_off(peer: Peer, server: Server) -> None:
+    async def scoring_fails(received: Received, out: Out) -> None:
+        if "prompt_logprobs" in received.body:
+            await out.json({"choices": [{"text": "", "prompt_logprobs": None}]})
+        else:
+            await server(received, out)
+
+    async def use(backend: StrategyBackend) -> str:
+        await backend.probe()
+        peer.handler = scoring_fails
+        for _ in range(4):
+            asked = request(RIGHT)
+            assert await text_of(backend, asked) == RIGHT
+        assert "failed 3 times in a row" in asked.report.why
+        return str(backend.status()["strategies"]["verify"]["off"])
+
+    off = with_backend(peer, use, dialect="vllm", strategy="verify")
+    assert off == "failed 3 times in a row: the endpoint ignores prompt_logprobs"
+
+
+@pytest.mark.parametrize("name", sorted(set(FAULTS) - {"slow_drip"}))
+@pytest.mark.parametrize("plugin", [completions, mistral, llamacpp, ollama, chat])
+def test_no_misbehaviour_is_more_than_an_error_or_a_shorter_answer(plugin: Any, name: str) -> None:
+    async def use(backend: StrategyBackend) -> str:
+        try:
+            return await text_of(backend, request(deadline=time.monotonic() + 0.5))
+        except CloudError as error:
+            return f"error: {error}"
+
+    with Peer(FAULTS[name]) as peer:
+        said = with_backend(peer, use, plugin=plugin, strategy="plain")
+    # What is no completion at all may be read as an empty one, and what is too long is cut at the statement.
+    assert said.startswith("error: ") or said == "" or name in ("huge", "stall"), said
