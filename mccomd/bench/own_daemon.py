@@ -153,11 +153,15 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
 
 
 def _toml(options: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = []
-    for section, values in options.items():
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {_value(value)}" for key, value in values.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join(line for section, values in options.items() for line in _table(section, values)) + "\n"
+
+
+def _table(name: str, values: Mapping[str, Any]) -> list[str]:
+    """A table's own keys first, then the tables inside it."""
+    inner = {key: value for key, value in values.items() if isinstance(value, Mapping)}
+    lines = [f"[{name}]"]
+    lines += [f"{_value(key)} = {_value(value)}" for key, value in values.items() if key not in inner]
+    return lines + [line for key, value in inner.items() for line in _table(f"{name}.{_value(key)}", value)]
 
 
 def _value(value: object) -> str:
@@ -165,5 +169,7 @@ def _value(value: object) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

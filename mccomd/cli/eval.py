@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,9 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--no-retrieval", is_flag=True, help="Ask without snippets of the repository.")
 @click.option("--model", default=None, help="A model's name, or its folder. Default: as configured.")
 @click.option(
-    "--recorded", type=_FILE, help="A large model's answers to the same cases: the results of another run."
+    "--recorded",
+    type=_FILE,
+    help="A large model's answers: the results of another run. Default: the one in your config is asked.",
 )
 @click.option(
     "--threshold",
@@ -134,10 +136,6 @@ def _check(options: _Options, write_calibration: bool) -> None:
         raise click.UsageError("name a repository, or a file of cases with --cases-file")
     if options.trees is not None and options.cases_file is None:
         raise click.UsageError("--trees goes with --cases-file")
-    if options.mode != "local" and options.recorded is None:
-        raise click.UsageError(
-            f"--mode {options.mode} needs --recorded: the results of a run of the large model"
-        )
     if write_calibration and options.mode != "local":
         raise click.UsageError("--write-calibration goes with --mode local")
     if options.path is not None and options.limit == 0:
@@ -155,14 +153,21 @@ def _run(options: _Options) -> tuple[dict[str, Any], list[Scored], Asking]:
     source = None if where is None else Source(where, where)
     asking = Asking(model, options.retrieval, source, options.trees)
     large: dict[str, Answer] = {}
+    kept = options.recorded
     if options.recorded is not None:
         large = load_answers(options.recorded)
         _check_recorded(options.recorded, cases, large)
+    elif options.mode != "local":
+        large, kept = _ask(
+            options,
+            replace(asking, cloud=_large_model()),
+            cases,
+            options.results if options.mode == "cloud" else None,
+        )
     if options.mode == "cloud":
-        answers: dict[str, Answer] = _timed(large, options)
-        kept = options.recorded
+        answers = large if options.recorded is None else _timed(large, options)
     else:
-        answers, kept = _ask(options, asking, cases)
+        answers, kept = _ask(options, asking, cases, options.results)
     scored = score_all(cases, answers)
     found = {
         "model": next((one.answer.model for one in scored if one.answer.model), ""),
@@ -204,7 +209,31 @@ def _cases(options: _Options) -> tuple[list[Case], dict[str, Any], Path | None]:
     return found.cases, about, found.git_dir
 
 
-def _ask(options: _Options, asking: Asking, cases: list[Case]) -> tuple[dict[str, Answer], Path]:
+def _large_model() -> dict[str, dict[str, Any]]:
+    """The sections of the user's config that make a large model answer. Raises MccomdError."""
+    from dataclasses import asdict
+
+    from mccomd.config import load
+
+    config = load(find_paths().config_file)
+    if not config.cloud.backend:
+        raise MccomdError(
+            "no large model is configured: set cloud.backend, or name the answers of one with --recorded"
+        )
+    plugins = config.plugins
+    return {
+        "cloud": asdict(config.cloud),
+        "plugins": {
+            "enabled": plugins.enabled,
+            "disabled": plugins.disabled,
+            "options": {name: dict(table) for name, table in plugins.options.items()},
+        },
+    }
+
+
+def _ask(
+    options: _Options, asking: Asking, cases: list[Case], results: Path | None
+) -> tuple[dict[str, Answer], Path]:
     from mccomd.engine.artifact import load_manifest
     from mccomd.evaluate.answers import Answers
     from mccomd.evaluate.ask import ask_all, code_mark
@@ -218,7 +247,10 @@ def _ask(options: _Options, asking: Asking, cases: list[Case]) -> tuple[dict[str
         "retrieval": asking.retrieval and asking.has_trees,
         "cases": ids[:16],
     }
-    path = options.results or _default_results(settings, code_mark())
+    if asking.cloud is not None:
+        cloud = asking.cloud["cloud"]
+        settings["large"] = f"{cloud['backend']} {cloud['model']} {cloud['url']}"
+    path = results or _default_results(settings, code_mark())
     with Answers(path, settings, fresh=options.fresh) as answers:
         known = sum(case.id in answers.known for case in cases)
         if known:

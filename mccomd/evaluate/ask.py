@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ __all__ = ["Asking", "ask_all", "code_mark"]
 DEADLINE_MS = 60_000  # of each answer: what is measured is quality, not what fits into a second and a half
 RETRIEVE_MS = 20_000  # of each search, for the same reason
 REFRESH_S = 600.0
+NOTHING = "the large model had nothing to add"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Asking:
     retrieval: bool = True
     source: Source | None = None  # of all cases
     trees: Path | None = None  # where each case's is looked for; neither: cases stand in no repository
+    cloud: Mapping[str, Mapping[str, Any]] | None = (
+        None  # the config's sections that make a large model answer
+    )
 
     @property
     def has_trees(self) -> bool:
@@ -53,12 +57,21 @@ class Asking:
             "model": {"folder": str(self.model), "idle_unload_s": 0},
             "completion": completion,
             "power": {"mode": "full"},
+            **({} if self.cloud is None else _always_cloud(self.cloud)),
         }
 
     def source_of(self, case: Case) -> Source | None:
         if self.source is not None or self.trees is None:
             return self.source
         return find_source(self.trees, case.repo)
+
+
+def _always_cloud(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The user's large model for every answer, however sure the local one is and however long it takes."""
+    found = {name: dict(values) for name, values in sections.items()}
+    found["cloud"] |= {"deadline_ms": DEADLINE_MS, "stall_ms": DEADLINE_MS}
+    found["router"] = {"threshold": 1.0, "unsure": "hold", "hold_ms": DEADLINE_MS}
+    return found
 
 
 def ask_all(
@@ -97,7 +110,21 @@ def _ask(daemon: OwnDaemon, tree: Tree, case: Case, asking: Asking) -> Answer:
         raise MccomdError(
             f"case {case.id} got no whole answer ({found['reason']}): run the command again to go on"
         )
+    if asking.cloud is not None:
+        found = _only_cloud(case, found)
     return _answer(case, found, ms, (warmed - began) * 1000)
+
+
+def _only_cloud(case: Case, found: dict[str, Any]) -> dict[str, Any]:
+    """The large model's answer; an empty one where it had nothing to add. Raises MccomdError if it failed."""
+    if found["source"] == "cloud":
+        return found
+    if NOTHING not in found["route"] and NOTHING not in found["reason"]:
+        why = found["reason"] or found["route"]
+        raise MccomdError(
+            f"case {case.id} got no answer of the large model ({why}): run the command again to go on"
+        )
+    return {**found, "text": "", "source": "cloud", "reason": NOTHING}
 
 
 def _index(client: Client, path: str, case: Case) -> None:

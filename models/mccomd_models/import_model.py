@@ -20,8 +20,6 @@ from typing import Any
 import msgspec
 
 from mccomd.engine.artifact import TOKENIZER_FILE, Manifest, PromptConvention, write_manifest
-from mccomd.engine.check import make_check
-from mccomd.engine.tokenizer import Tokenizer
 from mccomd.errors import MccomdError
 from mccomd_models.architecture import LlamaConfig, Weights
 from mccomd_models.export import Description, export
@@ -62,7 +60,8 @@ def import_model(
         manifest = _write(folder, found, name, source, licence)
         trials = _try_all(folder, manifest)
         chosen = choose(source, trials, prefix_only)
-        manifest = _finish(folder, manifest, chosen)
+        manifest = msgspec.structs.replace(manifest, prompt=chosen)
+        write_manifest(folder, manifest)
         if out.exists():
             shutil.rmtree(out)  # what an older version left unfinished: it has no manifest
         folder.rename(out)
@@ -141,17 +140,6 @@ def choose(source: Path, trials: Sequence[Trial], prefix_only: bool) -> PromptCo
         else "has no fill-in-the-middle tokens that are known here"
     )
     raise ValueError(f"{source} {why}; --prefix-only takes it as a model that only writes on")
-
-
-def _finish(folder: Path, manifest: Manifest, convention: PromptConvention) -> Manifest:
-    """The manifest with the convention, and with a check of what the model computes here."""
-    tokenizer = Tokenizer(folder, convention.token_names(), manifest.vocab)
-    check = make_check(
-        folder, manifest, tokenizer.encode(GAPS[-1].prefix + GAPS[-1].middle + GAPS[-1].suffix)
-    )
-    manifest = msgspec.structs.replace(manifest, prompt=convention, check=msgspec.to_builtins(check))
-    write_manifest(folder, manifest)
-    return manifest
 
 
 def name_of(source: Path) -> str:

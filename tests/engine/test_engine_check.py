@@ -26,7 +26,10 @@ def with_check(folder: Path, seed: int, precision: Precision) -> dict[str, Any]:
 @pytest.mark.parametrize("precision", [Precision("int8"), Precision("fp32")])
 def test_the_same_weights(tmp_path: Path, precision: Precision) -> None:
     check = with_check(tmp_path, 3, precision)
-    assert run_check(tmp_path, load_manifest(tmp_path)) is None
+    exported = run_check(tmp_path, load_manifest(tmp_path))
+    assert exported is not None
+    assert exported.ok
+    assert run_check(tmp_path, change_manifest(tmp_path, check=None)) is None
     found = run_check(tmp_path, change_manifest(tmp_path, check=check))
     assert found is not None
     assert (found.ok, found.agreed, found.rows) == (True, 24, 24)
