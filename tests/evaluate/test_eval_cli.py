@@ -145,7 +145,6 @@ def test_a_run_that_is_ended_goes_on(repository: Path, tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         ((), 2, "name a repository, or a file of cases"),
-        (("/", "--mode", "cloud"), 2, "needs --recorded"),
         (("/",), 1, "/ is in no git repository"),
         (("--cases-file", "/nothing"), 1, "cannot read /nothing"),
         (("/", "--trees", "/"), 2, "--trees goes with --cases-file"),
@@ -158,6 +157,12 @@ def test_mistakes_are_told_in_one_line(run: Run, arguments: tuple[str, ...], cod
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_large_model_that_is_not_configured(run: Run, repository: Path) -> None:
+    done = run("eval", str(repository), "--mode", "cascade")
+    assert done.returncode == 1
+    assert "no large model is configured: set cloud.backend, or name the answers" in done.stderr
 
 
 def test_recorded_answers_to_other_cases(run: Run, repository: Path, tmp_path: Path) -> None:
