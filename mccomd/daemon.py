@@ -60,6 +60,7 @@ from mccomd.routing import Routing
 from mccomd.session import Sessions
 from mccomd.task import Task
 from mccomd.tuning import tune
+from mccomd.types import Document
 from mccomd_index import IndexOptions, Repository
 
 if TYPE_CHECKING:
@@ -134,6 +135,16 @@ class Daemon:
     def touch(self, path: str) -> None:
         """A document was opened: meet its repository before the first completion asks for it."""
         self._keep(self._meet(path))
+
+    def edited(self, client: object, document: Document) -> None:
+        """A client's text is this now: searches see it."""
+        self._indexing.edited(client, document)
+
+    def closed(self, client: object, path: str) -> None:
+        self._indexing.closed(client, path)
+
+    def left(self, client: object) -> None:
+        self._indexing.left(client)
 
     def count_feedback(self, kind: FeedbackKind) -> None:
         self._tally.feedback[kind] += 1

@@ -7,6 +7,8 @@ it has committed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import hashlib
 import logging
 import os
@@ -22,9 +24,9 @@ from mccomd.errors import RequestError
 from mccomd.indexer import Indexer
 from mccomd.lane import Lane
 from mccomd.protocol import ErrorCode, Progress, RefreshResult, RepositoryStatus
-from mccomd.types import Snippet
+from mccomd.types import Document, Snippet
 from mccomd.watching import Watching
-from mccomd_index import Filters, IndexOptions, IndexState, Repository, Snapshot, live_ignore_files
+from mccomd_index import Buffers, Filters, IndexOptions, IndexState, Repository, Snapshot, live_ignore_files
 
 if TYPE_CHECKING:
     from mccomd_index.watch import Changes
@@ -77,6 +79,7 @@ class _Entry:
     sinks: list[ProgressSink] = field(default_factory=list)
     problem: str = ""  # why the last refresh failed
     crashes: int = 0
+    buffers: Buffers = field(default_factory=Buffers)  # unsaved texts
     damaged: bool = False  # a search met damage that the stamp does not show
     filters: Filters | None = None  # asked again of every hit: what is left out now is not shown now
 
@@ -100,6 +103,7 @@ class Indexing:
         self._located: dict[str, tuple[float, Location]] = {}  # path -> (time.monotonic(), where)
         self._worker = Indexer()
         self._turn = asyncio.Lock()
+        self._open: dict[str, tuple[object, Document]] = {}  # path -> whose text, the latest changed last
         self._lane = Lane("index-reads")
         self._watching = Watching(self._changed, lambda: config().watched_folders)
 
@@ -143,7 +147,9 @@ class Indexing:
         """Snippets of a repository's committed index, best first; none while there is no index."""
 
         def find(snapshot: Snapshot, refused: Refused) -> Sequence[mccomd_index.Hit]:
-            return snapshot.search(query, limit, lambda path, *_: path == without or refused(path))
+            entry = self._entries.get(root)
+            buffers = self._buffers(entry, without) if entry else None
+            return snapshot.search(query, limit, lambda path, *_: path == without or refused(path), buffers)
 
         hits = self.ask(root, find) or ()
         return [Snippet(h.path, h.start_line, h.end_line, h.text, h.score, h.commit, "bm25") for h in hits]
@@ -168,6 +174,22 @@ class Indexing:
     async def search_off_loop(self, root: str, query: str, limit: int) -> Sequence[Snippet]:
         """`search`, awaited."""
         return await self._lane.run(self.search, root, query, limit)
+
+    # --- told by clients ----------------------------------------------------------------------
+
+    def edited(self, client: object, document: Document) -> None:
+        """A client has this text open; of several clients the one who typed last has the word."""
+        self._open.pop(document.path, None)
+        self._open[document.path] = client, document
+
+    def closed(self, client: object, path: str) -> None:
+        if path in self._open and self._open[path][0] is client:
+            del self._open[path]
+
+    def left(self, client: object) -> None:
+        """A client is gone, and its texts with it."""
+        for path in [path for path, (whose, _) in self._open.items() if whose is client]:
+            del self._open[path]
 
     # --- asked by clients ---------------------------------------------------------------------
 
@@ -275,6 +297,19 @@ class Indexing:
             known.repository = repository
         return root
 
+    def _buffers(self, entry: _Entry, without: str = "") -> Buffers:
+        """The texts that clients have open in this work tree, as they are now. For any thread."""
+        root = _root(entry.repository)
+        texts = []
+        for path, (_, document) in reversed(list(self._open.items())):
+            _, location = self._located.get(path, (0.0, None))
+            if location is None and path.startswith(f"{root}/"):  # just opened: nobody has looked yet
+                location = Location(root, path.removeprefix(f"{root}/"))
+            if location is not None and location.root == root and location.relative != without:
+                texts.append((location.relative, document.text))
+        entry.buffers.update(texts)
+        return entry.buffers
+
     def _snapshot(self, entry: _Entry) -> Snapshot | None:
         """What is committed; every search sees the newest."""
         if entry.snapshot is None:
@@ -341,7 +376,12 @@ class Indexing:
             return mccomd_index.Status(IndexState.MISSING, gone, None, None, -1, 0, 0, 0, ""), ()
         entry.repository = fresh
         options, problems = self._options_for(fresh)
-        return mccomd_index.status(fresh, entry.folder, options), problems
+        found = mccomd_index.status(fresh, entry.folder, options)
+        if self._open and entry.snapshot is not None:
+            with contextlib.suppress(mccomd_index.IndexingError):
+                unsaved = entry.snapshot.unsaved(self._buffers(entry))
+                found = dataclasses.replace(found, overlay_files=found.overlay_files + unsaved)
+        return found, problems
 
     async def _ask_worker(self, entry: _Entry, options: IndexOptions, rebuild: bool) -> dict[str, Any]:
         root = _root(entry.repository)

@@ -140,6 +140,7 @@ class Connection:
 
     def _leave(self) -> None:
         self._sessions.cancel_all(time.monotonic())
+        self._daemon.left(self)
         for task in self._running:
             task.cancel()
         self._writer.close()
@@ -238,7 +239,9 @@ class Connection:
             case protocol.DocumentOpen():
                 return self._opened(self._documents.open(params))
             case protocol.DocumentChange():
-                self._sessions.text_is(self._documents.change(params), time.monotonic())
+                document = self._documents.change(params)
+                self._daemon.edited(self, document)
+                self._sessions.text_is(document, time.monotonic())
                 return protocol.Empty()
             case protocol.DocumentClose():
                 return self._closed(params)
@@ -282,11 +285,13 @@ class Connection:
 
     def _opened(self, document: Document) -> protocol.Empty:
         self._sessions.text_is(document, time.monotonic())
+        self._daemon.edited(self, document)
         self._daemon.touch(document.path)
         return protocol.Empty()
 
     def _closed(self, params: protocol.DocumentClose) -> protocol.Empty:
         self._documents.close(params.path)
+        self._daemon.closed(self, params.path)
         self._sessions.forget(params.path, time.monotonic())
         return protocol.Empty()
 

@@ -154,6 +154,33 @@ def test_uncommitted_files_are_found_until_they_are_reverted(daemon: Daemon, rep
         assert found(client, "ellipsoid") == [("late.py", "")]
 
 
+def test_unsaved_texts_of_every_client_are_found_until_they_close(daemon: Daemon, repository: Path) -> None:
+    def found(client: Client, query: str) -> list[tuple[str, str]]:
+        hits = client.call("search", {"path": str(repository), "query": query})["hits"]
+        return [(hit["path"], hit["commit"]) for hit in hits]
+
+    place = str(repository / "geometry.py")
+    with daemon.client() as asking:
+        asking.call("refresh", {"path": str(repository)})
+        with daemon.client() as typing:
+            text = (repository / "geometry.py").read_text()
+            typing.call("document/open", {"path": place, "text": text, "version": 1})
+            wait_until(asking, repository, lambda row: row["overlay_files"] == 0)
+            changes = [{"text": "def paraboloid():\n    return circle_area(1)\n"}]
+            typing.call("document/change", {"path": place, "version": 2, "changes": changes})
+            assert found(asking, "paraboloid") == [("geometry.py", "")]
+            assert ("geometry.py", "") in found(asking, "circle_area")
+            assert len(found(asking, "circle_area")) == 2  # what is saved in geometry.py is covered
+            assert status_of(asking, repository)["overlay_files"] == 1
+            path, new = str(repository / "new.py"), "def paraboloid_of_revolution(): pass"
+            typing.call("document/open", {"path": path, "text": new, "version": 1})
+            assert {path for path, _ in found(asking, "paraboloid")} == {"geometry.py", "new.py"}
+            typing.call("document/close", {"path": place})
+            assert found(asking, "paraboloid") == [("new.py", "")]
+        wait_until(asking, repository, lambda row: row["overlay_files"] == 0)  # its client is gone
+        assert found(asking, "paraboloid") == []
+
+
 def test_two_work_trees_are_two_rows_and_one_folder(start: Callable[..., Daemon], repository: Path) -> None:
     own = start()
     side = repository.parent / "side"

@@ -4,6 +4,7 @@ Writers call `refresh` (usually in the process of `mccomd_index.worker`), reader
 Imports nothing of mccomd.
 """
 
+from .buffers import Buffers
 from .definitions import Definition, definitions
 from .errors import CorruptError, FolderError, IndexingError, LockedError, OptionsError, RepositoryError
 from .filters import Filters
@@ -22,6 +23,7 @@ from .types import Defining, Hit, IndexOptions, IndexState, Progress, Report, Re
 __all__ = [
     "IGNORE_NAMES",
     "LANGUAGES",
+    "Buffers",
     "CorruptError",
     "Defining",
     "Definition",

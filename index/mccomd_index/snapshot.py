@@ -15,16 +15,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .buffers import Buffers, Unsaved
 from .chunk import decode, split_lines
 from .errors import CorruptError, FolderError
 from .git import Git, blob_id
 from .look import Look
 from .overlay import read
 from .stamp import Stamp
-from .store import Found, Reader
+from .store import MAX_CONSIDERED, Found, Reader
 from .tokens import query_terms
 from .types import Hit, Repository
-from .views import OVERLAY, View, Views, identity
+from .views import HEAD, OVERLAY, View, Views, identity
 
 MAX_QUERY = 20_000  # characters; of longer queries the end counts, which is nearest to a cursor
 MAX_CACHED = 16_000_000  # characters of files kept for the next query: a cold file costs 0.2 ms
@@ -102,10 +103,13 @@ class Snapshot:
         """HEAD as the last search has seen it; "" unborn, or gone."""
         return (self._stamp.commit or "") if self._stamp else ""
 
-    def search(self, query: str, limit: int, exclude: Exclude | None = None) -> list[Hit]:
+    def search(
+        self, query: str, limit: int, exclude: Exclude | None = None, buffers: Buffers | None = None
+    ) -> list[Hit]:
         """The best chunks for the words of a text, best first; equal scores by path and line.
 
         exclude: says of a path and its lines that they must not be found.
+        buffers: unsaved texts, which win over what the index has at their paths.
         Copies of one text count once; what cannot be read back is left out.
         CorruptError: the index is damaged; refresh with rebuild cures it.
         """
@@ -114,7 +118,26 @@ class Snapshot:
         with self._state() as (views, view, reader):
             if view is None or limit <= 0:
                 return []
-            return self._search(views, view, reader, terms, limit, exclude)
+            unsaved = self._unsaved(views, view, buffers) if buffers else None
+            if unsaved is None or not unsaved.paths:
+                return self._search(views, view, reader, terms, limit, exclude)
+
+            def hidden(path: str, start: int, end: int) -> bool:
+                return path in unsaved.paths or (exclude is not None and exclude(path, start, end))
+
+            hits = self._search(views, view, reader, terms, limit, hidden)
+            for one in unsaved.search(terms[:MAX_CONSIDERED], reader.frequency, reader.chunks):
+                if exclude is None or not exclude(one.path, one.start_line, one.end_line):
+                    hits.append(Hit(one.path, one.start_line, one.end_line, one.score, "", one.text))
+            return sorted(hits, key=lambda hit: (-hit.score, hit.path, hit.start_line))[:limit]
+
+    def unsaved(self, buffers: Buffers) -> int:
+        """How many buffers differ from files that the index has without a difference from HEAD."""
+        with self._state() as (views, view, _):
+            if view is None:
+                return 0
+            paths = self._unsaved(views, view, buffers).paths
+            return sum(views.at(view.id, OVERLAY, path) is None for path in paths)
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[Look | None]:
@@ -154,6 +177,13 @@ class Snapshot:
             if len(hits) >= limit or len(found) < wanted or wanted >= most:
                 return hits
             looked_at, wanted = wanted, min(wanted * 4, most)
+
+    def _unsaved(self, views: Views, view: View, buffers: Buffers) -> Unsaved:
+        def blob_at(path: str) -> str:
+            place = views.at(view.id, OVERLAY, path) or views.at(view.id, HEAD, path)
+            return "" if place is None else place.blob
+
+        return buffers.differing(blob_at)
 
     def _seen(self, views: Views, view: View, found: list[Found], exclude: Exclude | None) -> list[_Seen]:
         """Those of the found chunks that stand in the view, each once, where `exclude` lets it."""
