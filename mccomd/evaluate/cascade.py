@@ -138,7 +138,7 @@ def table_of(
     """The rows of the comparison, each over the cases that both have answered."""
     both = [case for case in cases if case.id in small and case.id in large]
     rows: dict[str, Sequence[Outcome]] = {
-        "local": play_all(both, small, large, Play(-1.0, "none", latency)),
+        "local": [_only_small(case, small[case.id]) for case in both],
         "cloud": [_only_large(case, large[case.id], latency) for case in both],
         "cascade_routed": play_all(both, small, large, Play(threshold, "none", latency)),
         "cascade_oracle": play_all(both, small, large, Play(threshold, "oracle", latency)),
@@ -152,6 +152,10 @@ def table_of(
         "rows": {name: _row(outcomes, rows["cloud"]) for name, outcomes in rows.items()},
         "sweep": _sweep(both, small, large, latency),
     }
+
+
+def _only_small(case: Case, small: Answer) -> Outcome:
+    return Outcome(small.text, _score(case, small.text), small.ms, small.ms, False, False)
 
 
 def _only_large(case: Case, large: Answer, latency: Latency) -> Outcome:

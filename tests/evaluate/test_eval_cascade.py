@@ -72,15 +72,15 @@ def test_a_draft_saves_the_tokens_that_agree() -> None:
 
 def test_the_table() -> None:
     cases = [CASE, Case("b", "m.py", "y = ", "\n", "1 + 2", language="python")]
-    small = {"a": wrong(0.3), "b": Answer(id="b", text="1 + 2", confidence=0.8, ms=40, generated=3)}
+    small = {"a": wrong(0.3, ""), "b": Answer(id="b", text="1 + 2", confidence=0.8, ms=40, generated=3)}
     large = {"a": RIGHT, "b": Answer(id="b", text="1 + 3", generated=3), "c": RIGHT}
     found = table_of(cases, small, large, 0.5, LATENCY)
     rows = {name: (row["em"], row["calls_share"]) for name, row in found["rows"].items()}
-    assert rows["local"] == (0.5, 0.0)
+    assert rows["local"] == (0.5, 0.0)  # an empty answer asks nobody there
     assert rows["cloud"] == (0.5, 1.0)
     assert rows["cascade_typed"] == rows["cascade_oracle"] == rows["cascade_routed"] == (1.0, 0.5)
     ends = found["sweep"][0], found["sweep"][-1]
-    assert [(end["calls_share"], end["em"]) for end in ends] == [(0.0, 0.5), (1.0, 0.5)]
+    assert [(end["calls_share"], end["em"]) for end in ends] == [(0.5, 1.0), (1.0, 0.5)]
     assert found["cloud_latency"]["measured"] is False
 
 

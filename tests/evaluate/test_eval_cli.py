@@ -24,7 +24,7 @@ from mccomd.evaluate.calibrate import write_calibration
 from mccomd.evaluate.cases import Case
 from mccomd.evaluate.harvest import harvest
 from mccomd.evaluate.trees import Source, Tree
-from tests.conftest import commit_all, environment
+from tests.conftest import commit_all, environment, put_plugin
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -189,3 +189,44 @@ def test_a_calibration_of_few_cases_is_refused_and_one_is_written(tmp_path: Path
     after = load_manifest(folder)
     assert load(after.calibration) == table
     assert (after.files, after.prompt, after.name) == (before.files, before.prompt, before.name)
+
+
+LARGE = """
+from mccomd.hooks import hookimpl
+
+class Large:
+    name = "large"
+    async def stream(self, request):
+        yield "large_"
+        yield "answer()"
+
+@hookimpl
+def mccomd_backends(context):
+    return [Large()]
+"""
+
+
+def test_the_large_model_of_the_users_config_is_asked(repository: Path, tmp_path: Path) -> None:
+    """Every case is answered by it, however sure the local model was; and the cascade asks both."""
+    put_plugin(tmp_path / "plugins", "clouded", LARGE)
+    env = {**environment(tmp_path / "home"), "PYTHONPATH": str(tmp_path / "plugins")}
+    config = tmp_path / "home" / "config" / "mccomd" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[plugins]\nenabled = ["clouded"]\n[cloud]\nbackend = "large"\n')
+    case = {
+        "id": "a", "path": "report.py", "target": "large_answer()", "language": "python",
+        "prefix": "from geometry import large_answer\n\nvalue = ", "suffix": "\nprint(value)\n",
+    }  # fmt: skip
+    cases = tmp_path / "cases.jsonl"
+    cases.write_text(json.dumps(case) + "\n")
+
+    def run(*arguments: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "mccomd", "eval", "--cases-file", str(cases), *arguments, "--json"]
+        return as_json(subprocess.run(command, env=env, capture_output=True, text=True, timeout=150))
+
+    found = run("--mode", "cloud", "--results", str(tmp_path / "large.jsonl"))
+    assert (found["em"], found["cloud_share"]) == (1.0, 1.0)
+    (answer,) = map(json.loads, (tmp_path / "large.jsonl").read_text().splitlines()[1:])
+    assert (answer["text"], answer["source"]) == ("large_answer()", "cloud")
+    cascade = run("--mode", "cascade", "--threshold", "1.0")
+    assert cascade["cascade"]["rows"]["cloud"]["em"] == cascade["em"] == 1.0
