@@ -1,34 +1,40 @@
 #!/usr/bin/env bash
 # Training on one GPU, detached, with a checkpoint every three minutes. Started again, it goes on from the last one.
 #
-#   gpu.sh prepare CLONES FOLDER      on any machine, beforehand: shards of at most 56 MB in FOLDER/data, FOLDER/held-out
+#   gpu.sh prepare CLONES FOLDER      on any machine, beforehand: FOLDER/start, data and held-out
 #   gpu.sh run FOLDER [MINUTES]       on the machine with the GPU; 25 minutes by default
+#                                     (numpy and torch are enough, PYTHON says where); the end is in FOLDER/result
 #   gpu.sh wait FOLDER [SECONDS]      what it is doing; returns when it has ended, or after so long
 #
 # `run` first measures for a minute what the machine does, and lets the cosine end where the time will: on an H200 some
-# 400,000 tokens a second are expected, 500 million tokens in 25 minutes. DEVICE=cpu and SMALL=1 rehearse it without a GPU.
+# 400,000 tokens a second are expected, 500 million tokens in 25 minutes. DEVICE=cpu SMALL=1 START=tiny CORPUS=list.toml
+# rehearse it without a GPU. To train on after another run: START=that run's folder for `prepare`. No file is larger than
+# 56 MB, those of start and result than 15 MB: they travel in several loads; `export` makes a model folder of the result.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 python=${PYTHON:-"$here/.venv/bin/python"}
-tokenizer=$(dirname "$(ls "$here"/models/*/tokenizer.json | head -1)")
+export PYTHONPATH=$here/models:$here:$here/index:$here/plugins
 train=("$python" -m mccomd_models.training)
 
 prepare() {
-  local clones=$1 folder=$2 each=(--per-file 40) few=(--per-repository 200 --per-file 2)
+  local tokenizer clones=$1 folder=$2 each=(--per-file 40) few=(--per-repository 200 --per-file 2)
   [ -z "${SMALL:-}" ] || each=(--per-file 2 --per-repository 20) few=(--per-file 2 --per-repository 5)
-  "${train[@]}" prepare --repositories "$clones" --tokenizer "$tokenizer" --out "$folder/data" "${each[@]}"
-  "${train[@]}" prepare --repositories "$clones" --tokenizer "$tokenizer" --out "$folder/held-out" --held-out "${few[@]}" --seed 7
-  ls -l "$folder"/data "$folder"/held-out
+  tokenizer=$(dirname "$(ls "$here"/models/*/tokenizer.json | head -1)")
+  "${train[@]}" parts --start "${START:-smollm2}" --out "$folder/start"
+  local make=("${train[@]}" prepare --repositories "$clones" --tokenizer "$tokenizer" --workers "$(nproc)" ${CORPUS:+--corpus "$CORPUS"})
+  "${make[@]}" --out "$folder/data" "${each[@]}"
+  "${make[@]}" --out "$folder/held-out" --held-out "${few[@]}" --seed 7
+  ls -l "$folder"/start "$folder"/data "$folder"/held-out
 }
 
 options() { # what rehearsal and run have in common
   local folder=$1 device=${DEVICE:-cuda}
-  echo --start "${START:-smollm2}" --data "$folder/data" --held-out "$folder/held-out" --device "$device" \
-    --layout packed --row-tokens 1024 --peak 4e-4 --rest-weight 0.2 --held-out-minutes 6 --checkpoint-minutes 3
+  echo --start "$folder/start" --data "$folder/data" --held-out "$folder/held-out" --device "$device" \
+    --layout packed --row-tokens 1024 --peak 4e-4 --rest-weight 0.2 --held-out-minutes 6
   if [ -n "${SMALL:-}" ]; then
-    echo --batch-tokens 2048 --warmup-tokens 2000 --log-steps 1
+    echo --checkpoint-minutes 0.1 --threads 1 --batch-tokens 2048 --warmup-tokens 2000 --log-steps 1
   else
-    echo --compiled --batch-tokens 65536 --accumulate 2 --warmup-tokens 5000000 --log-steps 20
+    echo --checkpoint-minutes 3 --compiled --batch-tokens 65536 --accumulate 2 --warmup-tokens 5000000 --log-steps 20
   fi
 }
 
@@ -51,23 +57,28 @@ PYTHON
   fi
   # shellcheck disable=SC2046
   "${train[@]}" run $(options "$folder") --folder "$folder/run" --tokens "$(cat "$folder/tokens")" --minutes "$minutes"
+  "${train[@]}" parts --start "$folder/run" --out "$folder/result"
 }
 
-case ${1:-} in
-  prepare) prepare "$2" "$3" ;;
-  run)
-    rm -f "$2/ended"
-    setsid bash "$0" attached "$2" "${3:-25}" >> "$2/run.log" 2>&1 < /dev/null &
-    echo $! > "$2/pid"
-    echo "running as process group $!; log: $2/run.log"
-    ;;
-  attached) # what `run` starts
-    trap 'echo $? > "$2/ended"' EXIT
-    train_for "$2" "$3"
-    ;;
-  wait)
-    timeout "${3:-540}" tail --pid="$(cat "$2/pid")" -n 20 -F "$2/run.log" || true
-    [ ! -e "$2/ended" ] || echo "ended with $(cat "$2/ended")"
-    ;;
-  *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
-esac
+main() { # read whole before it runs: it may run while a new version is laid over it
+  case ${1:-} in
+    prepare) prepare "$2" "$3" ;;
+    run)
+      rm -f "$2/ended"
+      setsid bash "$0" attached "$2" "${3:-25}" >> "$2/run.log" 2>&1 < /dev/null &
+      echo $! > "$2/pid"
+      echo "running as process group $!; log: $2/run.log"
+      ;;
+    attached) # what `run` starts
+      trap 'echo $? > "$2/ended"' EXIT
+      train_for "$2" "$3"
+      ;;
+    wait)
+      timeout "${3:-540}" tail --pid="$(cat "$2/pid")" -n 20 -F "$2/run.log" || true
+      [ ! -e "$2/ended" ] || echo "ended with $(cat "$2/ended")"
+      ;;
+    *) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  esac
+}
+main "$@"
+exit

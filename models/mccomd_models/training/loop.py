@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,11 +27,11 @@ from mccomd_models.training.learn import (
     make_optimizer,
     step,
 )
-from mccomd_models.training.network import Network, load_weights
+from mccomd_models.training.network import Network, load_weights, read_weights
 from mccomd_models.training.recipe import Plan, Recipe, learning_rate
 from mccomd_models.training.shards import KINDS, Data
 
-__all__ = ["LOG", "Run", "held_out_loss"]
+__all__ = ["LOG", "Run", "held_out_loss", "load_run"]
 
 LOG = "log.jsonl"
 
@@ -166,6 +167,21 @@ class Run:
         head = {"what": what, "step": self.steps, "seen": self.tokens, "seconds": round(self.seconds, 1)}
         with (self.plan.folder / LOG).open("a") as file:
             file.write(json.dumps({**head, **values}) + "\n")
+
+
+def load_run(folder: Path) -> tuple[LlamaConfig, Weights, int]:
+    """The weights of a run's newest checkpoint, low-rank parts merged, and the tokens it has seen.
+
+    Raises ValueError when there is no checkpoint.
+    """
+    state = load_checkpoint(folder, torch.device("cpu"))
+    if state is None:
+        raise ValueError(f"{folder}: no checkpoint")
+    config = LlamaConfig(**state["config"])
+    network = Network(config)
+    choose_weights(network, state["learns"])
+    network.load_state_dict(state["network"])
+    return config, read_weights(network), state["tokens"]
 
 
 def held_out_loss(network: Network, data: Data, plan: Plan) -> dict[str, Any]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from mccomd.prompt import Encoder
+from mccomd.engine.line_encoder import LineEncoder
+from mccomd.engine.tokenizer import Tokenizer
 from mccomd_models.training.duplicates import NearDuplicates
 from mccomd_models.training.quality import fault
+from mccomd_models.training.recipe import Shape
 from mccomd_models.training.retrieval import Bm25
-from mccomd_models.training.samples import CONVENTION, Maker, Sample, Shape
-from mccomd_models.training.shards import write_shards
+from mccomd_models.training.samples import CONVENTION, Maker
+from mccomd_models.training.shards import Sample, write_shards
 from mccomd_models.training.sources import (
     Entry,
     Source,
@@ -48,28 +53,32 @@ def prepare(
     entries: Sequence[Entry],
     clones: Path,
     folder: Path,
-    encoder: Encoder,
+    tokenizer: Path,
     shape: Shape,
     seed: int,
     limit: int | None = None,
+    workers: int = 1,
     say: Callable[[str], None] = print,
 ) -> Prepared:
-    """Make the shards of some repositories. limit: at most so many samples a repository."""
+    """Make the shards of some repositories: the same ones from the same seed, however many workers.
+
+    tokenizer: a folder with tokenizer.json; limit: at most so many samples a repository.
+    """
     report = Prepared()
     barred, report.barred = barred_fingerprints(clones, excluded())
     say(f"excluded repositories at hand: {len(report.barred)}, {len(barred):,} files")
+    report.missing = [entry.name for entry in entries if find_clone(clones, entry.name) is None]
+    there = [entry for entry in entries if entry.name not in report.missing]
     gate = _Gate(barred, report)
-    maker, samples = Maker(encoder, shape), list[Sample]()
-    for entry in entries:
-        clone = find_clone(clones, entry.name)
-        if clone is None:
-            report.missing.append(entry.name)
-            continue
-        everything = list(read_sources(clone, entry.name, entry.commit))
-        rng = random.Random(f"{seed} {entry.name}")
-        found = list(_samples(maker, gate.pass_through(everything), everything, rng, limit))
+    jobs = []
+    for entry in there:  # one after the other: what was kept before decides what is a duplicate
+        paths = gate.pass_through(_sources(clones, entry))
+        jobs.append(_Job(entry, clones, tokenizer, shape, seed, limit, frozenset(paths)))
+        say(f"{entry.name}: {len(paths):,} good files")
+    samples: list[Sample] = []
+    for job, found in zip(jobs, _carry_out(jobs, workers), strict=True):
         samples += found
-        say(f"{entry.name}: {len(everything):,} files, {len(found):,} samples")
+        say(f"{job.entry.name}: {len(found):,} samples")
     random.Random(seed).shuffle(samples)
     about = {"shape": asdict(shape), "seed": seed, "convention": msgspec.to_builtins(CONVENTION)}
     write_shards(folder, samples, about)
@@ -80,18 +89,41 @@ def prepare(
     return report
 
 
-def _samples(
-    maker: Maker, good: Sequence[Source], everything: Sequence[Source], rng: random.Random, limit: int | None
-) -> Iterator[Sample]:
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One repository's samples; crosses to another process."""
+
+    entry: Entry
+    clones: Path
+    tokenizer: Path
+    shape: Shape
+    seed: int
+    limit: int | None
+    good: frozenset[str]  # paths
+
+
+def _carry_out(jobs: Sequence[_Job], workers: int) -> Iterator[list[Sample]]:
+    if workers == 1:
+        yield from map(_samples, jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_samples, jobs)
+
+
+def _samples(job: _Job) -> list[Sample]:
     """Samples of the good files; snippets may come from any: that is what the daemon's index holds."""
-    index = Bm25(everything)
-    made = 0
-    for source in rng.sample(good, len(good)):
-        for sample in maker.of_file(source, index, rng):
-            if made == limit:
-                return
-            made += 1
-            yield sample
+    rng = random.Random(f"{job.seed} {job.entry.name}")
+    encoder = LineEncoder(Tokenizer(job.tokenizer, CONVENTION.token_names(), 1 << 16))
+    maker, everything = Maker(encoder, job.shape), _sources(job.clones, job.entry)
+    good = [source for source in everything if source.path in job.good]
+    index = Bm25(everything) if job.shape.with_snippets and good else None
+    made = (s for source in rng.sample(good, len(good)) for s in maker.of_file(source, index, rng))
+    return list(itertools.islice(made, job.limit))
+
+
+def _sources(clones: Path, entry: Entry) -> list[Source]:
+    clone = find_clone(clones, entry.name)
+    return [] if clone is None else list(read_sources(clone, entry.name, entry.commit))
 
 
 @dataclass(slots=True)
@@ -102,12 +134,13 @@ class _Gate:
     report: Prepared
     known: NearDuplicates = field(default_factory=NearDuplicates)
 
-    def pass_through(self, sources: Sequence[Source]) -> list[Source]:
+    def pass_through(self, sources: Sequence[Source]) -> list[str]:
+        """The paths of those that pass."""
         kept = []
         for source in sources:
             reason = self._reason(source)
             if reason is None:
-                kept.append(source)
+                kept.append(source.path)
                 self.report.files += 1
                 self.report.characters += len(source.text)
             else:

@@ -1,4 +1,4 @@
-"""What a run is told: how it learns and how it is carried out. Knows no torch."""
+"""What a run is told: how its samples look, how it learns, how it is carried out. Knows no torch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Layout", "Plan", "Recipe", "learning_rate"]
+__all__ = ["CHECKPOINT", "Layout", "Plan", "Recipe", "Shape", "learning_rate"]
 
 Layout = Literal["padded", "packed"]
+CHECKPOINT = "checkpoint.pt"  # in a run's folder
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How samples look; ranges are inclusive, sizes in tokens."""
+
+    prefix: tuple[int, int] = (48, 640)
+    suffix: tuple[int, int] = (16, 160)
+    snippet: tuple[int, int] = (64, 320)  # all snippets of a sample together
+    with_snippets: float = 0.5  # share
+    without_suffix: float = 0.08  # nothing has been written below yet
+    brackets: float = 0.1
+    spans: float = 0.06
+    per_file: int = 12
+    max_tokens: int = 1024  # longer samples are dropped
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,11 @@ from mccomd.engine.session import EngineOptions, Session
 from mccomd_models.architecture import FloatArray, LlamaConfig, Weights
 from mccomd_models.export import Description, export
 from mccomd_models.graph import Precision
-from mccomd_models.training.checkpoint import load_checkpoint
-from mccomd_models.training.learn import choose_weights
-from mccomd_models.training.network import Network, Rows, load_weights, read_weights
+from mccomd_models.training.network import Network, Rows, load_weights
 from mccomd_models.training.samples import CONVENTION
 from mccomd_models.training.shards import Data
 
-__all__ = ["Parity", "average", "load_run", "release", "require_parity"]
+__all__ = ["Parity", "average", "release", "require_parity"]
 
 PARITY = 0.02  # nats of a logit; a wrong graph is off by whole ones
 END_IDS = (0, 2)  # <|endoftext|>, <|im_end|>
@@ -37,21 +35,6 @@ class Parity:
     agreement: float  # share of most probable tokens that the shipped precision keeps
     float_nats: float  # a token
     nats: float  # of the shipped precision
-
-
-def load_run(folder: Path) -> tuple[LlamaConfig, Weights, int]:
-    """The weights of a run's newest checkpoint, low-rank parts merged, and the tokens it has seen.
-
-    Raises ValueError when there is no checkpoint.
-    """
-    state = load_checkpoint(folder, torch.device("cpu"))
-    if state is None:
-        raise ValueError(f"{folder}: no checkpoint")
-    config = LlamaConfig(**state["config"])
-    network = Network(config)
-    choose_weights(network, state["learns"])
-    network.load_state_dict(state["network"])
-    return config, read_weights(network), state["tokens"]
 
 
 def average(parts: list[Weights]) -> Weights:

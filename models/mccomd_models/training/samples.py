@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mccomd.engine.artifact import PromptConvention
 from mccomd.prompt import Budget, Encoder, build_prompt
 from mccomd.types import Query
 from mccomd_models.training.holes import Hole, find_statements, pick_hole, span_hole
 from mccomd_models.training.quality import parse
+from mccomd_models.training.recipe import Shape
 from mccomd_models.training.retrieval import Bm25
+from mccomd_models.training.shards import Sample
 from mccomd_models.training.sources import Source
 
-__all__ = ["CONVENTION", "Maker", "Sample", "Shape"]
+__all__ = ["CONVENTION", "END", "Maker"]
 
 CONVENTION = PromptConvention(
     kind="spm",
@@ -34,30 +34,6 @@ CONVENTION = PromptConvention(
 )
 END = "<|endoftext|>"
 CHARS_PER_TOKEN = 3.2  # of Python in SmolLM2's vocabulary, measured over sympy; only a first guess
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How samples look; ranges are inclusive, sizes in tokens."""
-
-    prefix: tuple[int, int] = (48, 640)
-    suffix: tuple[int, int] = (16, 160)
-    snippet: tuple[int, int] = (64, 320)  # all snippets of a sample together
-    with_snippets: float = 0.5  # share
-    without_suffix: float = 0.08  # nothing has been written below yet
-    brackets: float = 0.1
-    spans: float = 0.06
-    per_file: int = 12
-    max_tokens: int = 1024  # longer samples are dropped
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """ids[middle:] is what the model has to write: the middle and the end token."""
-
-    ids: NDArray[np.uint16]
-    middle: int
-    kind: str
 
 
 class Maker:

@@ -16,12 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mccomd_models.training.samples import Sample
-
-__all__ = ["KINDS", "SHARD_TOKENS", "Data", "read_shards", "write_shards"]
+__all__ = ["KINDS", "SHARD_TOKENS", "Data", "Sample", "read_shards", "write_shards"]
 
 KINDS = ("start", "token", "inside", "bracket", "span")
 SHARD_TOKENS = 28_000_000  # 56 MB before compression: no shard is larger, whatever its tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """ids[middle:] is what the model has to write: the middle and the end token."""
+
+    ids: NDArray[np.uint16]
+    middle: int
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
