@@ -106,8 +106,9 @@ class Completer:
             return known
         task.cancel.on_cancel(turn.local.cancel)
         try:
-            async with asyncio.timeout_at(self._loop_time(self._deadline(task) + GRACE_S)):
-                return await self._complete(turn)
+            with self._indexing.hushed():
+                async with asyncio.timeout_at(self._loop_time(self._deadline(task) + GRACE_S)):
+                    return await self._complete(turn)
         except TimeoutError:
             turn.local.cancel()
             return self._late(turn)
@@ -124,7 +125,8 @@ class Completer:
         if not await self._model.ready():
             return WarmResult(0, self._model.problem)
         job = ReadAhead(query, found, self._config(), task.cancel)
-        tokens = await self._model.read_ahead(job, task.cancel)
+        with self._indexing.hushed():
+            tokens = await self._model.read_ahead(job, task.cancel)
         return WarmResult(tokens, "gave way to a request" if task.cancel.cancelled else "")
 
     @property

@@ -6,10 +6,12 @@ Speaks the JSON lines of `mccomd_index.worker`, one job at a time. Knows nothing
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,33 @@ __all__ = ["Indexer"]
 _LINE_LIMIT = 4 * 1024 * 1024
 
 
+LONGEST_HUSH_S = 5.0
+BREATH_S = 0.2
+"""It is stopped for so long at a time, then goes on for a breath, or endless completions would starve it."""
+
+
 class Indexer:
     """One child process at low priority. Not for several jobs at once."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._next_id = 0
+        self._hushes = 0
+        self._working = False
+        self._breath: asyncio.TimerHandle | None = None
+
+    @contextlib.contextmanager
+    def hushed(self) -> Iterator[None]:
+        """Stop it while this block runs: the lowest priority yields the processor, not caches and memory."""
+        self._hushes += 1
+        if self._hushes == 1:
+            self._stop()
+        try:
+            yield
+        finally:
+            self._hushes -= 1
+            if not self._hushes:
+                self._go_on()
 
     async def refresh(
         self,
@@ -46,6 +69,7 @@ class Indexer:
             "options": dataclasses.asdict(options),
         }
         try:
+            self._working = True
             return await self._ask(job, progressed)
         except asyncio.CancelledError:
             self._kill()  # it would go on with a job that nobody waits for
@@ -53,8 +77,12 @@ class Indexer:
         except (OSError, ValueError) as error:
             self._kill()
             return {"error": f"the indexer stopped: {error}", "crashed": True}
+        finally:
+            self._go_on()
+            self._working = False
 
     async def close(self) -> None:
+        self._go_on()
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return
@@ -73,6 +101,8 @@ class Indexer:
             raise OSError("its process has no pipes")
         process.stdin.write(json.dumps(job).encode() + b"\n")
         await process.stdin.drain()
+        if self._hushes:
+            self._stop()
         while line := await process.stdout.readline():
             event = json.loads(line)
             if event.get("id") != job["id"]:
@@ -95,9 +125,40 @@ class Indexer:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=_LINE_LIMIT,
-                start_new_session=True,  # a Ctrl-C in the daemon's terminal is the daemon's to handle
+                # A Ctrl-C in the daemon's terminal is the daemon's to handle. No session of its own: if the
+                # daemon dies while this is stopped, the kernel wakes and ends a group left without a leader.
+                process_group=0,
             )
         return self._process
+
+    def _stop(self) -> None:
+        if self._working and self._signal("SIGSTOP") and self._breath is None:
+            self._breath = asyncio.get_running_loop().call_later(LONGEST_HUSH_S, self._breathe)
+
+    def _breathe(self) -> None:
+        self._signal("SIGCONT")
+        self._breath = asyncio.get_running_loop().call_later(BREATH_S, self._hold_again)
+
+    def _hold_again(self) -> None:
+        self._breath = None
+        if self._hushes:
+            self._stop()
+
+    def _go_on(self) -> None:
+        breath, self._breath = self._breath, None
+        if breath is not None:
+            breath.cancel()
+            self._signal("SIGCONT")
+
+    def _signal(self, name: str) -> bool:
+        """Whether it was sent: Windows has no such signals."""
+        number = getattr(signal, name, None)
+        if number is None or self._process is None or self._process.returncode is not None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+            return True
+        return False
 
     def _kill(self) -> None:
         process, self._process = self._process, None

@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -116,6 +117,10 @@ class Indexing:
         except mccomd_index.IndexingError as error:
             log.info("%s: %s", path, error)
             return Location(None, os.path.basename(path))
+
+    def hushed(self) -> AbstractContextManager[None]:
+        """The indexer stands still in this block: somebody waits for the model."""
+        return self._worker.hushed()
 
     def known_root(self, path: str) -> str | None:
         """The repository of a path that was located before; None when it was not, or is outside any."""

@@ -104,6 +104,38 @@ def test_the_indexer_ends_with_the_daemon(start: Callable[..., Daemon], reposito
     assert not psutil.wait_procs([worker], timeout=20)[1]
 
 
+def test_the_indexer_stands_still_while_somebody_waits_for_the_model(
+    start: Callable[..., Daemon], large: Path
+) -> None:
+    """It shares caches and memory with the model, whatever its priority. And then the daemon dies."""
+    own = start()
+    with own.client() as waiting, own.client() as typing:
+        waiting.send("refresh", {"path": str(large)})
+        waiting.wait_notification("progress", timeout_s=60)
+        worker = indexer_of(own)
+        states = set()
+        deadline = time.monotonic() + 60
+        number = 0
+        while not {psutil.STATUS_STOPPED} <= states:
+            lines = "\n".join(f"value_{number}_{n} = {n} * {number}" for n in range(60))
+            number += 1
+            pending = typing.send("complete", {
+                "path": str(large / "m1" / "new.py"), "text": f"{lines}\n", "deadline_ms": 20_000,
+                "position": {"line": 60, "column": 0}, "max_tokens": 8,
+            })  # fmt: skip
+            while typing.call("status")["clients"] and worker.is_running() and worker.status() != "stopped":
+                if time.monotonic() > deadline:
+                    break
+            states.add(worker.status())
+            if psutil.STATUS_STOPPED in states:
+                break
+            typing.result(pending, timeout_s=60)
+            assert time.monotonic() < deadline, states
+        own.process.kill()
+        own.process.wait()
+    assert not psutil.wait_procs([worker], timeout=20)[1]  # stopped as it was, it did not stay behind
+
+
 def test_the_indexer_runs_at_low_priority(daemon: Daemon, repository: Path) -> None:
     with daemon.client() as client:
         client.call("refresh", {"path": str(repository)})
