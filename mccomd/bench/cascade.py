@@ -52,6 +52,7 @@ class CascadePlan:
     recorded: Path | None = None
     record: Path | None = None  # where the large model's answers are written
     threshold: float | None = None  # the router's; None: as configured by default
+    unsure: str | None = None  # what becomes of an unsure local answer; None: as configured by default
     model: str = ModelConfig().name
 
 
@@ -79,11 +80,12 @@ def bench_cascade(plan: CascadePlan, advance: Callable[[int], None]) -> tuple[li
     company = Company()
     local = Mode("local", _type(plan, traces, {}, advance))
     with Peer(handler(answers, plan.network)) as peer:
-        router = {} if plan.threshold is None else {"threshold": plan.threshold}
+        wished = {"threshold": plan.threshold, "unsure": plan.unsure}
+        router = {key: value for key, value in wished.items() if value is not None}
         cloud = {"backend": "completions", "url": f"{peer.url}/v1", "model": MODEL, "strategy": "plain",
                  "keep_warm": False}  # fmt: skip
         cascade = Mode("cascade", _type(plan, traces, {"cloud": cloud, "router": router}, advance))
-        cascade.calls = len(peer.posted())
+        cascade.calls = len(peer.posted("/v1/completions"))
     cascade.used = sum(any(source == "cloud" for _, _, source in key.shown) for key in cascade.keys)
     modes = [local, always_cloud(local.keys, answers, plan.network), cascade]
     return modes, {"others_share": round(company.share(), 3), "places": len(places)}
@@ -160,6 +162,7 @@ def figures_of(plan: CascadePlan, modes: Sequence[Mode], about: Mapping[str, Any
         },
         "large_model": _large(plan),
         "threshold": plan.threshold,
+        "unsure": plan.unsure,
         "pace": plan.pace,
         "seed": plan.seed,
         **about,

@@ -45,7 +45,7 @@ def bench_faults(plan: FaultPlan, advance: Callable[[int], None]) -> dict[str, A
     with Peer(nothing) as peer:
         cloud = {"backend": "completions", "url": f"{peer.url}/v1", "model": MODEL, "strategy": "plain",
                  "stall_ms": 300, "deadline_ms": 1000}  # fmt: skip
-        more = {**base, "cloud": cloud, "router": {"threshold": 1.0}}
+        more = {**base, "cloud": cloud, "router": {"threshold": 1.0, "unsure": "show"}}
         with OwnDaemon(base) as without, OwnDaemon(more) as with_cloud:
             pairs: dict[str, list[float]] = {}
             for number, (name, fault) in enumerate([("(none, again)", None), *FAULTS.items()]):

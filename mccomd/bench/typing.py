@@ -142,7 +142,7 @@ def _watch(client: Listening, typed: list[Keystroke], until: float) -> None:
                 client.notify("feedback", {"request_id": key.request_id, "kind": "shown"})
         for update in client.updates():
             if update["request_id"] == key.request_id and update["text"] != key.final:
-                key.shown.append((ms, update["text"], "cloud"))
+                key.shown.append((ms, update["text"], update["source"]))
 
     client.listen(until, take)
 

@@ -11,6 +11,7 @@ import click
 
 from mccomd import __version__
 from mccomd.cli.bench import bench
+from mccomd.cli.bench_cascade import cascade
 from mccomd.cli.bench_retrieval import retrieval
 from mccomd.cli.cloud import cloud
 from mccomd.cli.complete import complete, try_
@@ -67,6 +68,7 @@ for command in (
 
 
 bench.add_command(retrieval)
+bench.add_command(cascade)
 
 
 def main() -> None:

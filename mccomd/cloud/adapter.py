@@ -25,6 +25,7 @@ __all__ = ["PROBE_S", "Adapter", "choices_of", "content_of", "text_field", "toke
 PROBE_S = 20.0
 PROBE = "probe"  # in place of a request's id
 RESERVED_TOKENS = 32
+CHARS_A_TOKEN = 3.0  # until a refusal tells more
 _TOO_LONG = re.compile(r"(?:maximum context length|context (?:size|length|window))\D{0,40}?(\d{3,7})", re.I)
 _REFUSALS = (400, 422)
 
@@ -40,6 +41,7 @@ class Adapter:
         self.endpoint = endpoint
         self.transport = transport
         self.caps = caps
+        self._chars_a_token = CHARS_A_TOKEN
 
     def stream(self, request: CloudRequest, *, draft: str = "", begun: str = "") -> AsyncGenerator[str, None]:
         """The answer in pieces. draft: handed over natively; begun: what the answer has already.
@@ -77,7 +79,7 @@ class Adapter:
             path=request.path,
             language=request.language,
             snippets=request.snippets,
-            window=Window().within(room),
+            window=Window().within(room, self._chars_a_token),
         )
         return text + begun
 
@@ -155,8 +157,13 @@ class Adapter:
         """Whether the same can be asked in a way that will be taken: without a field, or with less text."""
         if error.status not in _REFUSALS:
             return False
-        n_ctx = _context_in(error)
-        if n_ctx is not None and n_ctx != self.caps.n_ctx:
+        n_ctx, tokens = _context_in(error)
+        if n_ctx is not None:
+            sent = body.get("prompt")
+            if tokens and isinstance(sent, str):
+                self._chars_a_token = min(self._chars_a_token, 0.9 * len(sent) / tokens)
+            elif n_ctx == self.caps.n_ctx:
+                self._chars_a_token /= 2
             self.caps = replace(self.caps, n_ctx=n_ctx)
             return True
         named = [
@@ -179,14 +186,13 @@ _NEEDED = (
 )  # an answer is always capped
 
 
-def _context_in(error: CloudError) -> int | None:
-    """The context's length where a refusal names it: llama.cpp in a field, others in words."""
+def _context_in(error: CloudError) -> tuple[int | None, int]:
+    """(the context's length, the prompt's or 0) where a refusal names them, in fields or in words."""
     details = error.details.get("error") if isinstance(error.details, Mapping) else None
-    n_ctx = details.get("n_ctx") if isinstance(details, Mapping) else None
-    if isinstance(n_ctx, int) and n_ctx > 0:
-        return n_ctx
+    if isinstance(details, Mapping) and whole(details.get("n_ctx")):
+        return whole(details.get("n_ctx")), whole(details.get("n_prompt_tokens"))
     found = _TOO_LONG.search(str(error))
-    return int(found[1]) if found else None
+    return (int(found[1]) if found else None), 0
 
 
 def with_path(url: str, path: str) -> str:

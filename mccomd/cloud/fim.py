@@ -82,12 +82,12 @@ class Window:
     suffix: int = 2000
     snippets: int = 6000
 
-    def within(self, tokens: int | None) -> Window:
-        """The same shares in a context of so many tokens, at three characters a token."""
+    def within(self, tokens: int | None, chars_a_token: float = 3.0) -> Window:
+        """The same shares in a context of so many tokens."""
         whole = self.prefix + self.suffix + self.snippets
-        if tokens is None or tokens * 3 >= whole:
+        if tokens is None or tokens * chars_a_token >= whole:
             return self
-        share = max(0, tokens) * 3 / whole
+        share = max(0, tokens) * chars_a_token / whole
         return Window(int(self.prefix * share), int(self.suffix * share), int(self.snippets * share))
 
 
