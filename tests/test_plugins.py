@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from mccomd.hooks import CloudRequest, Evidence
+from mccomd.outgoing import CloudAccess
 from mccomd.plugins import MAX_OVERRUNS, PluginOptions, Plugins
+from mccomd.testing import FakeTransport
 from mccomd.types import Query, Snippet
 
 from .conftest import Daemon, environment, put_plugin
@@ -194,15 +196,34 @@ def test_the_documented_router(install: Callable[[str, str], None]) -> None:
 
 
 def test_the_documented_backend(install: Callable[[str, str], None]) -> None:
-    install("shouting", example_of("mccomd_backends"))
-    backend = load("shouting").backend("shouting")
+    install("simple", example_of("mccomd_backends"))
+    options = PluginOptions(("simple",))
+    wire = FakeTransport([b'{"text": "one two"}'])
+    cloud = CloudAccess("simple", wire, wire.endpoint("https://api.example"))
+    backend = Plugins(options, lambda *args, **more: (), cloud).backend("simple")
     assert backend is not None
 
     async def all_of() -> str:
-        request = CloudRequest("x = ", "", "python", "a.py", (), "one two", 9, time.monotonic() + 5)
-        return "".join([piece async for piece in backend.stream(request)])
+        asked = CloudRequest("x = ", "", "python", "a.py", (), "", 9, time.monotonic() + 5)
+        return "".join([piece async for piece in backend.stream(asked)])
 
-    assert asyncio.run(all_of()) == "ONE TWO "
+    assert asyncio.run(all_of()) == "one two"
+    assert wire.calls[0].url == "https://api.example/fill"
+    assert wire.calls[0].body == {"before": "x = ", "after": "", "most": 9}
+    assert load("simple").backend("simple") is None  # without a transport there is no such part
+
+
+def test_the_documented_tests(tmp_path: Path) -> None:
+    """The page's own test file, in pytest, against the page's own module."""
+    page = (ROOT / "plugins" / "README.md").read_text()
+    examples = [example_of(f"mccomd_{kind}") for kind in ("retrievers", "routers", "backends")]
+    (tmp_path / "my_module.py").write_text("\n".join(examples))
+    tests = page.split("## Test it")[1].split("```python\n")[1].split("```")[0]
+    (tmp_path / "test_my_module.py").write_text(tests)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
 
 
 DISTRIBUTIONS = {"neighbours": "retriever", "recent": "retriever", "logistic": "router"}

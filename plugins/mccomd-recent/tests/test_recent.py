@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from mccomd_recent import MAX_DOCUMENTS, RecentRetriever, changed_lines, mccomd_retrievers
 
 from mccomd.hooks import PluginContext
+from mccomd.testing import check_retriever, query
 from mccomd.types import Document, Query, Snippet
 
 
@@ -43,6 +44,10 @@ def user() -> User:
     found.open("/w/c.py")
     assert found.ask("/w/a.py", 0) == []
     return found
+
+
+def test_the_contract() -> None:
+    check_retriever(RecentRetriever(), query(), budget_ms=2000.0)
 
 
 def test_an_edit_in_another_document_is_found(user: User) -> None:

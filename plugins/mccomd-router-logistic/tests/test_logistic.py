@@ -20,6 +20,7 @@ from mccomd_router_logistic.regression import chance, fit, surprises
 from mccomd_router_logistic.router import LogisticRouter, mccomd_routers
 
 from mccomd.hooks import Evidence, PluginContext
+from mccomd.testing import check_router
 
 PLACE = Place(0.5, "python", 12, 4, True, "space", 3.0, True)
 COLUMNS = (
@@ -93,6 +94,12 @@ def router(path: Path, threshold: float = 0.5, **options: int) -> LogisticRouter
     found = LogisticRouter(threshold, history=path, **options)
     found.learn_now()
     return found
+
+
+@pytest.mark.parametrize("rows", [0, 1000])
+def test_the_contract(tmp_path: Path, rows: int) -> None:
+    found = router(write(tmp_path / "history.db", a_user(rows, by_habit)))
+    check_router(found, *(evidence(c / 10) for c in range(11)), budget_ms=2000.0)
 
 
 def test_it_learns_what_confidence_does_not_tell() -> None:
