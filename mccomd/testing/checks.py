@@ -90,9 +90,10 @@ def _retrieved(part: Retriever, asked: Query) -> tuple[list[Snippet], float]:
 def _retrieve_once(part: Retriever, asked: Query) -> list[Snippet]:
     before = repr(asked)
     found = _in_a_thread(lambda: part.retrieve(asked), f"{part.name}.retrieve", asked)
-    _require(
-        not inspect.isawaitable(found), f"{part.name}: retrieve() is async, a plain function is expected"
-    )
+    if inspect.isawaitable(found):
+        if inspect.iscoroutine(found):
+            found.close()
+        raise AssertionError(f"{part.name}: retrieve() is async, a plain function is expected")
     _require(
         isinstance(found, Sequence) and not isinstance(found, str | bytes),
         f"{part.name}: retrieve() returned {type(found).__name__}, a list or tuple of Snippet is expected",
