@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from .grammars import Found, parsed
@@ -47,7 +48,7 @@ def _place(one: Definition | Found) -> tuple[int, int]:
 
 
 _CANDIDATE = re.compile(
-    r"^(?P<indent>[ \t\f]*)(?:"
+    r"\n(?P<indent>[ \t\f]*)(?:"
     r"(?:async[ \t]+)?def[ \t]+(?P<function>\w+)"
     r"|class[ \t]+(?P<class>\w+)[ \t]*(?:[(:\[]|$)"
     r"|(?P<decorator>@)"
@@ -57,23 +58,7 @@ _CANDIDATE = re.compile(
     re.M,
 )
 _TEXT = re.compile(r'"""[\s\S]*?(?:"""|\Z)|' + r"'''[\s\S]*?(?:'''|\Z)|#[^\n]*")
-_KEYWORDS = frozenset(
-    [
-        "else",
-        "try",
-        "finally",
-        "return",
-        "yield",
-        "lambda",
-        "if",
-        "for",
-        "while",
-        "with",
-        "print",
-        "import",
-        "from",
-    ]
-)
+_KEYWORDS = frozenset({"else", "try", "finally", "return", "yield", "lambda", "if", "for", "while", "with"})
 
 
 class _Open(NamedTuple):
@@ -95,32 +80,36 @@ class _Scan:
     """One pass over the lines that can begin a definition or end one."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self._text = "\n" + text  # every line has a break before it, which a search finds fast
+        self._next = 0  # where the search goes on
         self._open: list[_Open] = []  # outermost first
         self._members: dict[int, int] = {}  # depth of open definitions -> indentation of its members
         self._values: set[tuple[str, str]] = set()
-        self._line = 1
+        self._line = 0
         self._counted = 0
 
     def run(self) -> Iterator[Definition]:
         decorator: tuple[int, int] | None = None  # (indentation, line)
-        for found in _outside_texts(self._text):
+        for found in self._candidates():
             kind, indent = found.lastgroup, _width(found["indent"])
             if kind == "value" and self._is_local(indent):
                 continue
-            line = self._number(found.start())
+            line = self._number(found.start() + 1)
+            before = self._before(found.start() + 1)
             if kind == "decorator":
                 decorator = decorator or (indent, line)
-                yield from self._close(indent, self._before(found.start()))
+                yield from self._close(indent, before)
             elif kind in ("function", "class"):
                 start = decorator[1] if decorator and decorator[0] == indent else line
-                yield from self._close(indent, self._before(found.start()) if start == line else start)
+                yield from self._close(indent, before if start == line else start)
                 self._begin(indent, found[kind], kind, start, line)
+                if kind == "function" and found[kind] != "__init__":
+                    self._next = self._behind_body(found)
                 decorator = None
             elif kind == "code":
-                yield from self._close(indent, self._before(found.start()))
+                yield from self._close(indent, before)
             else:
-                yield from self._value(found, indent, line)
+                yield from self._value(found, indent, line, before)
         self._number(len(self._text))
         yield from self._close(-1, self._before(len(self._text)))
 
@@ -135,10 +124,10 @@ class _Scan:
         self._note_member(indent)
         self._open.append(_Open(indent, name, kind, within.name if within else "", start, line))
 
-    def _value(self, found: re.Match[str], indent: int, line: int) -> Iterator[Definition]:
+    def _value(self, found: re.Match[str], indent: int, line: int, before: int) -> Iterator[Definition]:
         name, is_attribute = found["value"] or found["attribute"], found["attribute"] is not None
         if not is_attribute:
-            yield from self._close(indent, self._before(found.start()))
+            yield from self._close(indent, before)
         within = self._open[-1] if self._open else None
         if name in _KEYWORDS or len(self._values) >= MAX_VALUES:
             return
@@ -165,6 +154,23 @@ class _Scan:
             self._members.pop(len(self._open) + 1, None)
             yield Definition(name, kind, container, start, at, max(at, line - 1))
 
+    def _candidates(self) -> Iterator[re.Match[str]]:
+        """The lines that matter and do not begin within a long string, from `_next` on."""
+        text = self._text
+        blocked = [found.span() for found in _TEXT.finditer(text) if found[0][0] != "#"]
+        at = 0
+        while (found := _CANDIDATE.search(text, self._next)) is not None:
+            place, self._next = found.start(), found.end()
+            while at < len(blocked) and blocked[at][1] <= place:
+                at += 1
+            if at == len(blocked) or place < blocked[at][0]:
+                yield found
+
+    def _behind_body(self, found: re.Match[str]) -> int:
+        """The line break before the first line that is indented no deeper than a function's own."""
+        behind = _no_deeper(len(found["indent"])).search(self._text, found.end())
+        return behind.start() if behind else len(self._text)
+
     def _before(self, place: int) -> int:
         """The line behind the last one before a place that is not blank."""
         line, text = self._line + 1, self._text
@@ -179,16 +185,9 @@ class _Scan:
         return self._line
 
 
-def _outside_texts(text: str) -> Iterator[re.Match[str]]:
-    """The candidates that do not begin within a long string."""
-    blocked = [found.span() for found in _TEXT.finditer(text) if found[0][0] != "#"]
-    at = 0
-    for found in _CANDIDATE.finditer(text):
-        place = found.start()
-        while at < len(blocked) and blocked[at][1] <= place:
-            at += 1
-        if at == len(blocked) or place < blocked[at][0]:
-            yield found
+@cache
+def _no_deeper(indent: int) -> re.Pattern[str]:
+    return re.compile(rf"\n[ \t\f]{{0,{indent}}}[^\s#)\]}}\"']")
 
 
 def _width(margin: str) -> int:
