@@ -13,6 +13,7 @@ Knows no git: it is given a way to read the ignore files of a folder.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import threading
@@ -126,6 +127,36 @@ class IgnoreFiles:
         return known
 
 
+def read_ignore_files(
+    read: Callable[[str], str | None], paths: Iterable[str]
+) -> tuple[tuple[str, ...], IgnoreFiles]:
+    """The ignore files among these paths and in the root: a line each with its content's hash, and as rules.
+
+    read: a file's text; None: it is no regular file.
+    """
+    texts: dict[str, dict[str, str]] = {}
+    lines = []
+    for path in sorted({*IGNORE_NAMES, *paths}):
+        text = read(path)
+        if text is not None:
+            folder, _, name = path.rpartition("/")
+            texts.setdefault(folder, {})[name] = text
+            digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+            lines.append(f"{digest[:16]} {path}")
+    return tuple(lines), IgnoreFiles(lambda folder: texts.get(folder, {}))
+
+
+def paths_in(lines: Iterable[str]) -> list[str]:
+    """The paths that such lines name."""
+    return [line.partition(" ")[2] for line in lines]
+
+
+def read_text(root: str, path: str) -> str | None:
+    """An ignore file's text on disk; None: it is no regular file. Links are not followed."""
+    folder, _, name = path.rpartition("/")
+    return _texts_of(root, folder, (name,)).get(name)
+
+
 class LiveIgnoreFiles(IgnoreFiles):
     """Those on disk as they are now: a change is seen after FRESH_S at most."""
 
@@ -200,10 +231,10 @@ def _mark_of(root: str, folder: str, files: Iterable[str]) -> object:
     return here.st_mtime_ns, tuple((entry.st_mtime_ns, entry.st_size, entry.st_ino) for entry in entries)
 
 
-def _texts_of(root: str, folder: str) -> Mapping[str, str]:
+def _texts_of(root: str, folder: str, names: Iterable[str] = IGNORE_NAMES) -> Mapping[str, str]:
     """Links are not followed: what they name may lie outside the repository."""
     texts = {}
-    for name in IGNORE_NAMES:
+    for name in names:
         try:
             handle = os.open(os.path.join(root, folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except (OSError, ValueError):

@@ -22,6 +22,7 @@ from .contents import Contents
 from .errors import CorruptError, RepositoryError
 from .filters import Filters
 from .git import Change, Git, blob_id
+from .ignore import IgnoreFiles, is_ignore_file, paths_in, read_ignore_files, read_text
 from .languages import language_of
 from .stamp import FORMAT, new_generation, remove_other_generations, writer_lock
 from .store import Reader, content_id
@@ -55,7 +56,11 @@ def status(repository: Repository, folder: Path, options: IndexOptions) -> Statu
         views, found = _look(folder)
         if views is not None:
             try:
+                known = _known(views, repository.git_dir)
+                options, _ = _in_force(git, repository, head, options, known)
                 found = assess(views, folder, repository.git_dir, head, options)
+            except CorruptError as error:
+                found = Assessment(IndexState.CORRUPT, str(error))
             finally:
                 views.close()
         view = found.view
@@ -127,6 +132,7 @@ class _Job:
     ) -> None:
         self.git = git
         self.head = git.head()
+        self.repository = repository
         self.place = repository.git_dir
         self.work_tree = repository.work_tree
         self.folder = folder
@@ -134,6 +140,7 @@ class _Job:
         self.filters = Filters(options)
         self.limit = options.max_file_kb * 1000
         self.progress = progress
+        self.ignore_files_met: set[str] = set()
         self.changed = 0
         self.look_ms = 0.0
         self.rebuilt = False
@@ -170,6 +177,10 @@ class _Job:
         began = time.perf_counter()
         view = self.follow_work_tree(view)
         self.look_ms = (time.perf_counter() - began) * 1000
+        if self.see_ignore_files(view):
+            reason = "an ignore file changed"
+            view, _ = self.follow_head(Assessment(IndexState.OTHER_OPTIONS, reason, view))
+            view = self.follow_work_tree(view)
         if why := self.crowded(view):
             view, reason = self.rebuild(why), why
         return self.report(view, reason)
@@ -178,9 +189,13 @@ class _Job:
         """Open the store; begin a new one where there is none that can be read, and say so."""
         views, found = _look(self.folder)
         if views is not None:
-            found = assess(views, self.folder, self.place, self.head, self.options)
+            self.views = views
+            try:
+                self.see_ignore_files(views.view(self.place))
+                found = assess(views, self.folder, self.place, self.head, self.options)
+            except CorruptError as error:
+                found = Assessment(IndexState.CORRUPT, str(error))
             if found.state is not IndexState.CORRUPT:
-                self.views = views
                 self.contents = Contents(views, self.folder / views.generation()[0])
                 return found, False
             views.close()
@@ -195,6 +210,22 @@ class _Job:
         self.views = Views.create(self.folder, place.name)
         remove_other_generations(self.folder, place.name)
         self.contents = Contents(self.views, place, fresh=True)
+        self.see_ignore_files(None)
+
+    def see_ignore_files(self, view: View | None) -> bool:
+        """Read those in force, and say whether they are others than before.
+
+        Known are those in the root, those of the view, those in the overlay and those that HEAD's changes
+        brought. The first time HEAD names all its own.
+        """
+        if view is None:
+            known = {file.path for file in self.git.files(self.head) if is_ignore_file(file.path)}
+        else:
+            known = _known(self.views, self.place) | self.ignore_files_met
+        options, files = _in_force(self.git, self.repository, self.head, self.options, known)
+        changed = options != self.options
+        self.options, self.filters = options, Filters(options, files)
+        return changed
 
     # --- HEAD -----------------------------------------------------------------------------------
 
@@ -235,6 +266,7 @@ class _Job:
 
     def catch_up(self, view: View, changes: list[Change]) -> View:
         """Apply the tree diff from the view's commit to HEAD."""
+        self.ignore_files_met.update(change.path for change in changes if is_ignore_file(change.path))
         with self.views.writing():
             view = self.write(replace(view, head=self.head), changes, len(changes), fresh=False)
             for place in self.views.layer(view.id, OVERLAY) if changes else ():
@@ -444,6 +476,31 @@ def _look(folder: Path) -> tuple[Views | None, Assessment]:
     return None, Assessment(IndexState.OTHER_FORMAT, reason)
 
 
+def _known(views: Views, place: str) -> set[str]:
+    """The ignore files of a view: those it was made with, and those that are not committed."""
+    view = views.view(place)
+    if view is None:
+        return set()
+    dirty = (row.path for row in views.layer(view.id, OVERLAY) if is_ignore_file(row.path))
+    return {*paths_in(view.options.ignore_files), *dirty}
+
+
+def _in_force(
+    git: Git, repository: Repository, head: str | None, options: IndexOptions, known: Iterable[str]
+) -> tuple[IndexOptions, IgnoreFiles]:
+    """The options with the ignore files as they are now: on disk, or of HEAD where the repository is bare."""
+
+    def read(path: str) -> str | None:
+        if repository.work_tree is not None:
+            return read_text(repository.work_tree, path)
+        blob = git.blob_at(head, path)
+        data = git.read(blob) if blob is not None else None
+        return None if data is None else data.decode("utf-8", "surrogateescape")
+
+    lines, files = read_ignore_files(read, known)
+    return replace(options, ignore_files=lines), files
+
+
 def _behind(git: Git, view: View | None, head: str | None) -> int:
     if view is None:
         return -1
@@ -458,6 +515,8 @@ def _differing(old: IndexOptions, new: IndexOptions) -> str:
     pairs = (
         (name, getattr(old, name), getattr(new, name)) for name in ("max_file_kb", "ignore", "languages")
     )
+    if old.ignore_files != new.ignore_files:
+        return "an ignore file changed"
     return "; ".join(f"{name} was {was!r}, is {now!r}" for name, was, now in pairs if was != now)
 
 

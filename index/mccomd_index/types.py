@@ -13,6 +13,7 @@ class IndexOptions:
     max_file_kb: int = 512
     ignore: tuple[str, ...] = ()  # globs as in .gitignore, without negation; see filters.py
     languages: tuple[str, ...] = ()  # names of languages.py; empty: all
+    ignore_files: tuple[str, ...] = ()  # in force, each as "HASH PATH"; found by a refresh, not given to it
 
 
 @dataclass(frozen=True)

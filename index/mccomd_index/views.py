@@ -323,7 +323,7 @@ def _options(text: str) -> IndexOptions:
     try:
         found = json.loads(text)
         names = tuple(found["ignore"]), tuple(found["languages"])
-        return IndexOptions(int(found["max_file_kb"]), *names)
+        return IndexOptions(int(found["max_file_kb"]), *names, tuple(found.get("ignore_files", ())))
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"{NAME}: damaged: options {text[:80]!r}") from error
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from index_repos import Repo
+from index_repos import Indexed, Repo
 
 from mccomd_index import Filters, IndexOptions
 from mccomd_index.globs import RuleSet, read_rules
@@ -157,3 +157,75 @@ def test_a_change_is_seen_by_those_who_go_on_asking(tmp_path: Path, monkeypatch:
     (tmp_path / "a" / ".mccomdignore").unlink()
     (tmp_path / ".aiignore").write_text("a/\n")
     assert live.refuse("a/b.py") == "ignored by .aiignore"
+
+
+# --- in the index -------------------------------------------------------------------------------------
+
+WORDS = {"a.py": "alpha = 1\n", "sub/b.py": "alpha = 2\n", "sub/deep/c.py": "alpha = 3\n"}
+ALL = sorted(WORDS)
+
+
+def check_index(indexed: Indexed, expected: list[str], tmp_path: Path) -> None:
+    """After one refresh; and an index from scratch says the same."""
+    indexed.refresh()
+    assert indexed.paths("alpha") == expected
+    assert indexed.status().state == "current"
+    scratch = Indexed(indexed.repo, tmp_path / f"scratch{indexed.repo.ticks}")
+    scratch.refresh()
+    assert scratch.paths("alpha") == expected
+
+
+@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("place", [".cursorignore", "sub/.mccomdignore"])
+def test_a_file_leaves_when_it_becomes_ignored_and_comes_back(
+    repo: Repo, indexed: Indexed, tmp_path: Path, place: str, committed: bool
+) -> None:
+    def settle() -> None:
+        if committed:
+            repo.commit()
+
+    repo.commit(dict(WORDS))
+    check_index(indexed, ALL, tmp_path)
+    repo.write(place, "b.py\n")
+    settle()
+    check_index(indexed, ["a.py", "sub/deep/c.py"], tmp_path)
+    repo.write(place, "*\n")  # itself, too
+    settle()
+    check_index(indexed, [] if place == ".cursorignore" else ["a.py"], tmp_path)
+    check_index(indexed, [] if place == ".cursorignore" else ["a.py"], tmp_path)
+    repo.write(place, "nothing\n")
+    settle()
+    check_index(indexed, ALL, tmp_path)
+    repo.write(place, "deep/\n")
+    settle()
+    check_index(indexed, ["a.py", "sub/b.py"], tmp_path)
+    (repo.path / place).unlink()
+    settle()
+    check_index(indexed, ALL, tmp_path)
+
+
+def test_untracked_files_are_ignored_alike(repo: Repo, indexed: Indexed, tmp_path: Path) -> None:
+    repo.commit({".mccomdignore": "secret_*\n", "a.py": "alpha = 1\n"})
+    repo.write("secret_b.py", "alpha = 2\n")
+    repo.write("new/c.py", "alpha = 3\n")
+    check_index(indexed, ["a.py", "new/c.py"], tmp_path)
+
+
+def test_a_bare_repository_has_its_heads_ignore_files(repo: Repo, tmp_path: Path) -> None:
+    repo.commit({**WORDS, "sub/.cursorignore": "deep/\n"})
+    repo.git("clone", "--quiet", "--bare", str(repo.path), str(tmp_path / "bare.git"))
+    bare = Repo.__new__(Repo)
+    bare.path, bare.ticks = tmp_path / "bare.git", 0
+    check_index(Indexed(bare, tmp_path / "bare-index"), ["a.py", "sub/b.py"], tmp_path)
+
+
+def test_a_branch_with_an_ignore_file(repo: Repo, indexed: Indexed, tmp_path: Path) -> None:
+    repo.commit(dict(WORDS))
+    check_index(indexed, ALL, tmp_path)
+    repo.git("checkout", "--quiet", "-b", "side")
+    repo.commit({"sub/deep/.llmignore": "*.py\n"})
+    check_index(indexed, ["a.py", "sub/b.py"], tmp_path)
+    repo.git("checkout", "--quiet", "main")
+    check_index(indexed, ALL, tmp_path)
+    repo.git("checkout", "--quiet", "side")
+    check_index(indexed, ["a.py", "sub/b.py"], tmp_path)
