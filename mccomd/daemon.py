@@ -71,6 +71,7 @@ __all__ = ["Daemon"]
 log = logging.getLogger(__name__)
 
 LOOK_AFTER_S = 1.0
+TIDY_AFTER_S, TIDY_EVERY_S = 600.0, 86_400.0
 REPOSITORY_CONFIG = ".mccomd.toml"
 
 
@@ -94,6 +95,7 @@ class Daemon:
         self._model.start()
         self._keep(self._history.load())
         self._keep(self._look_after())
+        self._keep(self._tidy())
 
     async def close(self) -> None:
         for task in self._background:
@@ -296,6 +298,13 @@ class Daemon:
             before = self._config.current
             if await asyncio.to_thread(self._config.reload_if_changed):
                 self._take_config(before, self._config.current)
+
+    async def _tidy(self) -> None:
+        """Once a day, not while the first completions are waited for."""
+        await asyncio.sleep(TIDY_AFTER_S)
+        while True:
+            await self._indexing.collect_garbage()
+            await asyncio.sleep(TIDY_EVERY_S)
 
     def _take_config(self, before: Config, now: Config) -> None:
         """Replace the parts whose options changed; requests under way finish with the old ones."""

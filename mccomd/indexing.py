@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import mccomd_index
 from mccomd.config import IndexConfig
 from mccomd.errors import RequestError
+from mccomd.housekeeping import collect, mark_used
 from mccomd.indexer import Indexer
 from mccomd.lane import Lane
 from mccomd.protocol import ErrorCode, Progress, RefreshResult, RepositoryStatus
@@ -50,6 +51,7 @@ LOOK_REST = 20.0
 LOCATE_AGAIN_S = 2.0
 """`git init` and `rm -r .git` are seen after so long."""
 MAX_LOCATED = 10_000
+MARK_USED_S = 3600.0
 MAX_CRASHES = 3
 """A repository that kills the indexer this often in a row is left alone until someone asks for a refresh."""
 
@@ -81,6 +83,7 @@ class _Entry:
     problem: str = ""  # why the last refresh failed
     crashes: int = 0
     buffers: Buffers = field(default_factory=Buffers)  # unsaved texts
+    marked: float = -1e9  # time.monotonic() when it was last marked as used
     damaged: bool = False  # a search met damage that the stamp does not show
     filters: Filters | None = None  # asked again of every hit: what is left out now is not shown now
 
@@ -351,6 +354,7 @@ class Indexing:
             and not entry.look_is_due()
             and not await self._lane.run(self._is_behind, entry, options)
         ):
+            await self._mark_used(entry)
             return {}
         async with self._turn:  # one repository at a time: the indexer is one process at low priority
             entry.disk_changed = None if entry.disk_changed is None else False
@@ -358,6 +362,7 @@ class Indexing:
         entry.checked = entry.looked = time.monotonic()
         entry.look_s = float(report.get("look_ms", 0.0)) / 1000
         entry.problem = str(report.get("error", ""))
+        await self._mark_used(entry)
         if entry.problem:
             log.warning("index of %s: %s", _root(entry.repository), entry.problem)
         else:
@@ -366,6 +371,17 @@ class Indexing:
                 self.search, _root(entry.repository), "", 1
             )  # so that the next finds it open
         return report
+
+    async def _mark_used(self, entry: _Entry) -> None:
+        """Once an hour of use is enough to say that this index is needed."""
+        now = time.monotonic()
+        if now - entry.marked > MARK_USED_S and await self._lane.run(mark_used, entry.folder):
+            entry.marked = now
+
+    async def collect_garbage(self) -> None:
+        """Remove the indexes of repositories that are gone, or not used for `index.keep_days`."""
+        used = {str(entry.folder) for entry in self._entries.values() if entry.running}
+        await asyncio.to_thread(collect, self._folder, self._config().keep_days, spare=used)
 
     def _is_behind(self, entry: _Entry, options: IndexOptions) -> bool:
         fresh = mccomd_index.find_repository(_root(entry.repository))

@@ -152,6 +152,17 @@ class Git:
         except (pygit2.GitError, ValueError):  # ValueError: a name that is no UTF-8
             return False
 
+    def blob_at(self, commit: str | None, path: str) -> str | None:
+        """The blob of a regular file in a commit."""
+        tree = self._root(commit)
+        if tree is None:
+            return None
+        try:
+            entry = tree[path]
+        except (KeyError, ValueError):
+            return None
+        return str(entry.id) if entry.filemode in FILES else None
+
     def commits_between(self, old: str, new: str) -> int:
         """How many commits `new` has on top of `old`; -1 where `old` is no ancestor or it cannot be said."""
         try:

@@ -23,6 +23,7 @@ from mccomd.cli.eval import eval_
 from mccomd.cli.explain import explain, tune
 from mccomd.cli.hooks import hooks
 from mccomd.cli.index import refresh, search
+from mccomd.cli.index_group import index
 from mccomd.cli.model import model
 from mccomd.errors import MccomdError
 
@@ -59,6 +60,7 @@ for command in (
     egress,
     eval_,
     hooks,
+    index,
     model,
     socket_,
     explain,

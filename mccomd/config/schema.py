@@ -213,6 +213,9 @@ class IndexConfig:
     enabled: bool = _key(True, "whether repositories are indexed at all")
     max_file_kb: int = _key(512, "larger files are left out", unit="kilobytes", low=1, high=65_536)
     ignore: tuple[str, ...] = _key((), "patterns left out, written as in .gitignore")
+    keep_days: int = _key(
+        90, "an index not used for so long is removed; 0 = never", unit="days", low=0, high=36_500
+    )
     watched_folders: int = _key(
         20_000, "a repository with more is polled; 0 = all are", unit="folders", low=0, high=1_000_000
     )
