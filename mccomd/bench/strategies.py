@@ -33,6 +33,7 @@ OTHER_PROMPT = "The weather in the mountains was"
 ANSWER_S = 60.0
 MIN_CHARS = 400  # of text before the cursor: a shorter prompt says nothing about reading it
 CONTEXT = 4096
+PROMPT_CHARS = 1200
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _prefixes(plan: StrategyPlan) -> list[str]:
     for trace in windows(plan.traces, 0, plan.seed):
         fitting = [p for p in places_of(trace) if len(p.truth) > 10 and len(p.prefix) > MIN_CHARS]
         if fitting:
-            found.append(fitting[len(fitting) // 2].prefix[-3000:])
+            found.append(fitting[len(fitting) // 2].prefix[-PROMPT_CHARS:])
     return found[: plan.places]
 
 

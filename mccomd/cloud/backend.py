@@ -59,8 +59,9 @@ class StrategyBackend:
 
     async def stream(self, request: CloudRequest) -> AsyncGenerator[str, None]:
         """The answer up to the end of its statement, and nothing of one that the user rejected."""
-        aligned = realign(request.draft, request.typed)
-        banned = aligned.text.rstrip() if request.rejected and aligned.typed_as_drafted else ""
+        rest = realign(request.draft, request.typed)
+        banned = rest.text.rstrip() if request.rejected and rest.typed_as_drafted else ""
+        aligned = _best_draft(request, rest)
         filtered = _Shown(request, banned, self._adapter)
         try:
             async with contextlib.aclosing(self._pieces(request, aligned, banned)) as pieces:
@@ -71,8 +72,8 @@ class StrategyBackend:
                         break
         finally:
             self._price(request, filtered.raw)
-        if rest := filtered.rest():
-            yield rest
+        if last := filtered.rest():
+            yield last
         elif not filtered.shown and filtered.raw.strip():
             request.report.dropped = SAME
         self._probe_once()
@@ -198,7 +199,8 @@ class StrategyBackend:
         if not report.output_tokens:
             report.output_tokens = tokens_in(raw)
         if not report.prompt_tokens and report.bytes_sent:
-            report.prompt_tokens = round(report.bytes_sent / 3.5)
+            # A head has 250 bytes; code in JSON 3.5 a token.
+            report.prompt_tokens = max(1, round((report.bytes_sent - 250 * report.requests) / 3.5))
         spent = report.prompt_tokens * endpoint.input_price + report.output_tokens * endpoint.output_price
         report.cost = spent / 1e6
 
@@ -213,6 +215,13 @@ class StrategyBackend:
             await self.probe()
         except CloudError as error:
             log.info("backend %s: not probed: %s", self.name, error)
+
+
+def _best_draft(request: CloudRequest, rest: Aligned) -> Aligned:
+    """What is left of the rejected answer; or the newest local one, where that fits the cursor better."""
+    other = next((text for text in request.alternatives if text), "")
+    fresh = rest.at_cursor and not (request.rejected and rest.typed_as_drafted)
+    return Aligned(other, True, False) if other and not fresh else rest
 
 
 class _Clock:

@@ -145,7 +145,8 @@ class HttpTransport:
             breaker.succeeded() if response.spoke else breaker.left()
         finally:
             await response.aclose()
-            self._used = time.monotonic()
+            # An answer that was left has taken its connection with it.
+            self._used = time.monotonic() if response.whole else -KEEP_S
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -256,6 +257,7 @@ class HttpResponse:
         self._report: CloudReport = call.report
         self._stall_s = stall_s
         self.spoke = False  # payload has come
+        self.whole = False  # and all of it
 
     @property
     def status(self) -> int:
@@ -323,6 +325,7 @@ class HttpResponse:
                 if read > limit:
                     raise CloudError(f"the answer has more than {limit} bytes")
                 yield piece
+            self.whole = True
         except httpx.HTTPError as error:
             raise CloudError(f"the answer broke off: {_words(error)}") from error
 

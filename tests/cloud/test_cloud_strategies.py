@@ -154,6 +154,16 @@ def test_a_rejected_draft_is_realigned_with_what_was_typed_since(peer: Peer) -> 
     assert asked.report.accepted == asked.report.drafted > 0
 
 
+def test_the_newest_local_answer_is_the_draft_where_the_rejected_one_is_of_no_use(peer: Peer) -> None:
+    async def use(backend: StrategyBackend) -> tuple[str, CloudRequest]:
+        await backend.probe()
+        asked = request(WRONG, rejected=True, alternatives=("", RIGHT))
+        return await text_of(backend, asked), asked
+
+    text, asked = with_backend(peer, use, dialect="vllm", strategy="verify")
+    assert (text, asked.report.requests) == (RIGHT, 1)
+
+
 # --- what an endpoint can do is proved, not believed -------------------------------------------------
 
 

@@ -225,6 +225,22 @@ def test_a_connection_is_opened_ahead_of_need_once() -> None:
         assert [(r.method, r.connection) for r in peer.received] == [("GET", 1), ("POST", 1)]
 
 
+def test_a_connection_that_was_left_is_made_anew_ahead_of_need() -> None:
+    async def leave_and_warm(transport: HttpTransport) -> None:
+        async with transport.send(call(peer)) as response:
+            async for _ in response.events(ServerSentEvents()):
+                break
+        await transport.warm(f"{peer.url}/v1/models")
+        await text_of(transport, call(peer))
+
+    async def slow_then_good(request: Received, out: Out) -> None:
+        await (FAULTS["stall"] if len(peer.received) == 1 else good)(request, out)
+
+    with Peer(slow_then_good) as peer:
+        run(leave_and_warm, peer.url)
+        assert [(r.method, r.connection) for r in peer.received] == [("POST", 1), ("GET", 2), ("POST", 2)]
+
+
 def test_http_2_stays_off() -> None:
     """httpx never resets an HTTP/2 stream: the server would generate on after we have left."""
     options = client_options()
