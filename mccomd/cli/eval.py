@@ -53,6 +53,7 @@ class _Options:
     cloud_ms: tuple[float, float]
     results: Path | None
     fresh: bool
+    against: Path | None
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -85,6 +86,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="What the large model is taken to need: ms before its first token, and ms a token.",
 )  # fmt: skip
 @click.option("--results", type=_FILE, help="Where answers are kept. Default: in the cache folder.")
+@click.option("--against", type=_FILE, help="Another run's results, to be compared with case by case.")
 @click.option("--fresh", is_flag=True, help="Ask again what was answered in an earlier run.")
 @click.option(
     "--write-calibration", is_flag=True, help="Put what a confidence means into the model's manifest."
@@ -107,7 +109,8 @@ def eval_(
 
     \b
     mccomd eval ~/src/project --limit 100
-    mccomd eval ~/src/project --limit 100 --no-retrieval
+    mccomd eval ~/src/project --limit 100 --no-retrieval --results without.jsonl
+    mccomd eval ~/src/project --limit 100 --against without.jsonl
     mccomd eval --cases-file cases.jsonl --trees ~/mirrors --json
     mccomd eval ~/src/project --model ~/models/larger --results larger.jsonl
     mccomd eval ~/src/project --mode cascade --recorded larger.jsonl --html cascade.html
@@ -145,7 +148,7 @@ def _check(options: _Options, write_calibration: bool) -> None:
 def _run(options: _Options) -> tuple[dict[str, Any], list[Scored], Asking]:
     from mccomd.evaluate.answers import load_answers
     from mccomd.evaluate.ask import Asking
-    from mccomd.evaluate.figures import figures_of, score_all
+    from mccomd.evaluate.figures import compared, figures_of, score_all
     from mccomd.evaluate.trees import Source
 
     model = _model(options)
@@ -179,6 +182,11 @@ def _run(options: _Options) -> tuple[dict[str, Any], list[Scored], Asking]:
     }
     if options.mode == "cascade":
         found |= _cascade(options, cases, answers, large)
+    if options.against is not None:
+        others = score_all(cases, load_answers(options.against))
+        if not others:
+            raise MccomdError(f"{options.against} has answers to none of these cases")
+        found["against"] = {"results": str(options.against), **compared(scored, others)}
     return found, scored, asking
 
 
@@ -342,6 +350,8 @@ def _text(found: dict[str, Any]) -> str:
     if "cascade" in found:
         cascade = found["cascade"]
         lines += ["", table(cascade_rows(cascade)), "", _cascade_text(cascade)]
+    if "against" in found:
+        lines += ["", _against_text(found["against"])]
     return "\n".join([*lines, f"answers are in {tilde(found['results'])}"])
 
 
@@ -351,6 +361,15 @@ def _cascade_text(cascade: dict[str, Any]) -> str:
         f"threshold {cascade['threshold']}; the large model is taken to need {cloud['first_ms']:.0f} ms and "
         f"{cloud['token_ms']:.0f} ms a token; edit similarity of the two models' answers "
         f"{_percent(like['es'])}, the same in {_percent(like['same'])}"
+    )
+
+
+def _against_text(apart: dict[str, Any]) -> str:
+    low, high = apart["em_ci"]
+    return (
+        f"against {apart['results']} on {apart['n']} cases: exact {100 * apart['em']:+.1f} points "
+        f"(95 %: {100 * low:+.1f} to {100 * high:+.1f}), better in {apart['better']}, "
+        f"worse in {apart['worse']}, p {apart['p']:.3f}; edit similarity {100 * apart['es']:+.1f}"
     )
 
 

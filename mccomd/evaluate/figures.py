@@ -22,11 +22,12 @@ from mccomd.evaluate.statistics import (
     calibration_error,
     isotonic,
     mean,
+    pairs_apart,
     ranking,
     wilson,
 )
 
-__all__ = ["Scored", "confidence_pairs", "figures_of", "quality_of", "score_all"]
+__all__ = ["Scored", "compared", "confidence_pairs", "figures_of", "quality_of", "score_all"]
 
 KINDS: dict[str, Callable[[Case], str]] = {
     "cursor": cursor_kind,
@@ -88,6 +89,27 @@ def quality_of(scores: Sequence[Score]) -> dict[str, Any]:
         "es_ci": [_round(value) for value in bootstrap(similarities)],
         "id_f1": _round(mean(names)) if scores else None,
         "id_f1_ci": [_round(value) for value in bootstrap(names)],
+    }
+
+
+def compared(scored: Sequence[Scored], others: Sequence[Scored]) -> dict[str, Any]:
+    """This run against another on the cases that both have: differences are here minus there.
+
+    `p`: how likely two equally good systems differ so (McNemar's exact test).
+    """
+    there = {one.case.id: one.score for one in others}
+    pairs = [(one.score, there[one.case.id]) for one in scored if one.case.id in there]
+    apart = [float(a.exact) - float(b.exact) for a, b in pairs]
+    similar = [a.similarity - b.similarity for a, b in pairs]
+    return {
+        "n": len(pairs),
+        "em": _round(mean(apart)),
+        "em_ci": [_round(value) for value in bootstrap(apart)],
+        "es": _round(mean(similar)),
+        "es_ci": [_round(value) for value in bootstrap(similar)],
+        "better": sum(difference > 0 for difference in apart),
+        "worse": sum(difference < 0 for difference in apart),
+        "p": _round(pairs_apart([a.exact for a, _ in pairs], [b.exact for _, b in pairs])),
     }
 
 

@@ -73,8 +73,11 @@ def test_a_repository_a_report_and_a_cascade(run: Run, repository: Path, tmp_pat
     )  # all are unsure by that threshold, and it knows all
     assert cascade["cascade"]["rows"]["local"]["em"] == found["em"]
     assert page.read_text().count("<svg") == 4
-    alone = as_json(run(*asked, "--mode", "cloud", *recorded))
+    alone = as_json(run(*asked, "--mode", "cloud", *recorded, "--against", str(results)))
     assert (alone["em"], alone["cloud_share"]) == (1.0, 1.0)
+    apart = alone["against"]
+    assert (apart["n"], apart["worse"], apart["em"]) == (4, 0, pytest.approx(1 - found["em"], abs=1e-4))
+    assert apart["better"] == round(4 * (1 - found["em"]))
 
 
 def test_the_index_that_answers_cannot_hold_the_target(repository: Path) -> None:
