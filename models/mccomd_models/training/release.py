@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,9 @@ class Parity:
 def average(parts: list[Weights]) -> Weights:
     """The mean of several weights of one shape: of a run's last checkpoints, it is often better than each."""
 
-    def mean(arrays: list[FloatArray]) -> FloatArray:
+    def mean(arrays: list[Any]) -> Any:
+        if arrays[0] is None:  # biases, which a llama has not
+            return None
         found: FloatArray = np.stack(arrays).mean(axis=0, dtype=np.float64).astype(np.float32)
         return found
 
