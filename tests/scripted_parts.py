@@ -7,6 +7,7 @@ are the real ones.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -132,6 +133,9 @@ class ScriptedIndexing:
 
     def touch(self, root: str) -> None:
         pass
+
+    def hushed(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def commit_of(self, root: str | None) -> str:
         return "c0ffee"

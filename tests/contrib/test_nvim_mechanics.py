@@ -360,7 +360,7 @@ def test_an_update_replaces_while_it_extends_what_is_typed(
             {
                 "request_id": result["request_id"], "path": str(tmp_path / "a.py"), "version": 1,
                 "position": {"line": 0, "column": 1}, "text": text, "source": "cloud",
-                "model": "large", "ms": 9.0,
+                "model": "large", "ms": 9.0, "final": True,
             },
         )  # fmt: skip
 
@@ -395,6 +395,56 @@ def test_an_update_replaces_while_it_extends_what_is_typed(
     update(silent, "eturn again")
     settle(nvim, peer)
     assert nvim.ghost() is None
+
+
+def test_a_held_answer_comes_in_parts_behind_what_was_typed(
+    nvim: Neovim, peer: ScriptedPeer, tmp_path: Path
+) -> None:
+    """The daemon holds it back while unsure, then offers what is not typed yet by the text it has."""
+
+    def update(column: int, text: str, final: bool, line: int = 0) -> None:
+        peer.notify(
+            "update",
+            {
+                "request_id": held["request_id"], "path": str(tmp_path / "a.py"), "version": 2,
+                "position": {"line": line, "column": column}, "text": text, "source": "cloud",
+                "model": "large", "ms": 9.0, "final": final,
+            },
+        )  # fmt: skip
+
+    held = answer(peer, "", finish="held", reason="held back, unsure: large is asked")
+    nvim.keys("iré = r")
+    told(nvim, peer, tmp_path / "a.py")
+    poll(lambda: "held back" in nvim.status(), "the reason is shown")
+    assert peer.parameters("initialize")[-1]["updates"] is True
+    assert nvim.lua('require("mccomd").statusline()') == "mccomd ..."
+    column = len("ré = r".encode())
+    before = peer.parameters("complete")[-1]["position"]["column"]
+    assert before == column
+    peer.answers["complete"] = lambda params: None  # what is asked next is not answered
+    update(column, "eturn", False)
+    nvim.wait_ghost("eturn")
+    update(column, "eturn one", False)
+    nvim.wait_ghost("eturn one")
+    nvim.keys("et")
+    nvim.wait_ghost("urn one")
+    update(column + 2, "urn one, two", True)  # the daemon knows of "et"
+    nvim.wait_ghost("urn one, two")
+    update(column + 1, "turn one, two, three", True)  # and here only of "e"
+    nvim.wait_ghost("urn one, two, three")
+    update(column + 9, "no", True)  # of a text that is not here
+    update(0, "never", True)
+    update(column, "eturn elsewhere", True, line=3)
+    settle(nvim, peer)
+    assert nvim.ghost_text() == "urn one, two, three"
+    wait_kinds(peer, held, [("shown", 0)])
+    assert nvim.lua('require("mccomd").statusline()') == "mccomd cloud 9 ms"
+    nvim.keys("<Tab>")
+    nvim.wait_lines(["ré = return one, two, three"])
+    update(column, "eturn one, two, three, four", True)
+    settle(nvim, peer)
+    assert nvim.ghost() is None
+    wait_kinds(peer, held, [("shown", 0), ("accepted", 0)])
 
 
 def test_torn_frames(nvim: Neovim, peer: ScriptedPeer) -> None:

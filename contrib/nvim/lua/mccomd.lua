@@ -374,6 +374,7 @@ local function initialize(conn)
     client = "neovim",
     version = ("%d.%d.%d"):format(version.major, version.minor, version.patch),
     position_encoding = "utf-8",
+    updates = true,
   }, function(failure, result)
     if failure then
       return drop(conn, "the daemon refused: " .. failure.message)
@@ -693,15 +694,33 @@ function answered(place, failure, result)
   end
 end
 
+--- The whole text of an update for its place: the daemon leaves out what it knows to be typed by then.
+local function whole_of(place, update)
+  local position = type(update.position) == "table" and update.position or {}
+  if position.line ~= place.row or type(position.column) ~= "number" then
+    return nil
+  end
+  local now = here()
+  local typed = position.column - #place.before
+  if typed == 0 then
+    return update.text
+  elseif typed < 0 or now.buffer ~= place.buffer or now.row ~= place.row or #now.before < position.column then
+    return nil
+  end
+  return now.before:sub(#place.before + 1, position.column) .. update.text
+end
+
 --- A better text for an earlier place: welcome while it extends what is typed and nothing was taken of it.
+--- A text in parts is drawn as it grows; the same extmark is moved, so nothing flickers.
 function updated(update)
   if type(update) ~= "table" or type(update.text) ~= "string" then
     return problem("answer", "an update of the daemon is not a completion")
   end
   for _, place in ipairs(state.places) do
-    if place.id == update.request_id and offer(place, place.id, plain_text(update.text)) then
+    local text = place.id == update.request_id and whole_of(place, update)
+    if text and offer(place, place.id, plain_text(text)) then
       state.counts.updates = state.counts.updates + 1
-      local newer = { source = update.source, ms = update.ms, model = update.model }
+      local newer = { source = update.source, ms = update.ms, model = update.model, finish = "stop" }
       state.last = vim.tbl_extend("force", state.last or {}, newer)
     end
   end
@@ -1097,7 +1116,7 @@ function M.statusline()
     return "mccomd off"
   elseif state.link == "waiting" or state.link == "refused" then
     return "mccomd !"
-  elseif state.link ~= "ready" or state.asked then
+  elseif state.link ~= "ready" or state.asked or (state.last and state.last.finish == "held") then
     return "mccomd ..."
   elseif not state.documents[api.nvim_get_current_buf()] then
     return "mccomd -"
