@@ -34,7 +34,6 @@ class Indexer:
         self._process: asyncio.subprocess.Process | None = None
         self._next_id = 0
         self._hushes = 0
-        self._working = False
         self._breath: asyncio.TimerHandle | None = None
 
     @contextlib.contextmanager
@@ -69,7 +68,6 @@ class Indexer:
             "options": dataclasses.asdict(options),
         }
         try:
-            self._working = True
             return await self._ask(job, progressed)
         except asyncio.CancelledError:
             self._kill()  # it would go on with a job that nobody waits for
@@ -77,9 +75,6 @@ class Indexer:
         except (OSError, ValueError) as error:
             self._kill()
             return {"error": f"the indexer stopped: {error}", "crashed": True}
-        finally:
-            self._go_on()
-            self._working = False
 
     async def close(self) -> None:
         self._go_on()
@@ -132,7 +127,7 @@ class Indexer:
         return self._process
 
     def _stop(self) -> None:
-        if self._working and self._signal("SIGSTOP") and self._breath is None:
+        if self._signal("SIGSTOP") and self._breath is None:
             self._breath = asyncio.get_running_loop().call_later(LONGEST_HUSH_S, self._breathe)
 
     def _breathe(self) -> None:

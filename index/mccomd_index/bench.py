@@ -31,6 +31,7 @@ from .types import IndexOptions, Repository
 
 LIMIT = 10  # hits of a query
 SEED = 7
+SWITCH_FILES = 1_000
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class IndexBench:
     commit_1_ms: float  # request to searchable and answered, median
     commit_10_ms: float
     commit_100_ms: float
+    switch_ms: float  # to a branch where `switch_files` differ, until it is searchable
+    switch_back_ms: float
+    switch_files: int
     query_p50_ms: float  # text -> words -> ranked places
     query_p95_ms: float
     round_p95_ms: float  # the same with the snippets read back from git
@@ -75,6 +79,7 @@ def bench_index(
                 size: statistics.median(_time_commit(worker, clone, folder, size, n) for n in numbers)
                 for size in (1, 10, 100)
             }
+            switch_files, there, back = _time_switch(worker, clone, folder)
             peak = worker.refresh(clone, folder)["rss_peak_mb"]
     mb = first["bytes"] / 1e6
     return IndexBench(
@@ -86,6 +91,9 @@ def bench_index(
         commit_1_ms=round(commits[1], 1),
         commit_10_ms=round(commits[10], 1),
         commit_100_ms=round(commits[100], 1),
+        switch_ms=round(there, 1),
+        switch_back_ms=round(back, 1),
+        switch_files=switch_files,
         query_p50_ms=round(_percentile(places, 50), 3),
         query_p95_ms=round(_percentile(places, 95), 3),
         round_p95_ms=round(_percentile(rounds, 95), 3),
@@ -108,8 +116,15 @@ class _Worker:
         with contextlib.suppress(OSError):
             self._process.communicate(timeout=60)
 
+    def settle(self) -> None:
+        """Wait for what it does after its last answer."""
+        with contextlib.suppress(IndexingError):
+            self._ask({"id": 1, "op": "none"})
+
     def refresh(self, repository: Repository, folder: Path) -> dict[str, Any]:
-        request = {"id": 1, "op": "refresh", "repository": repository.git_dir, "index": str(folder)}
+        return self._ask({"id": 1, "op": "refresh", "repository": repository.git_dir, "index": str(folder)})
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -147,9 +162,68 @@ def _git(place: Path | None, *arguments: str, stdin: bytes | None = None) -> byt
 def _time_commit(worker: _Worker, clone: Repository, folder: Path, size: int, number: int) -> float:
     """Milliseconds from the request to the answer, when a commit of `size` files is searchable."""
     _commit(clone, size, number)
+    worker.settle()
     began = time.perf_counter()
     worker.refresh(clone, folder)
     return (time.perf_counter() - began) * 1000
+
+
+def _time_switch(worker: _Worker, clone: Repository, folder: Path) -> tuple[int, float, float]:
+    """Files that differ, and milliseconds to a branch and back, when the store has met neither before."""
+    before = Git(clone)
+    head = before.head()
+    count = min(SWITCH_FILES, len(_sources(before)))
+    before.close()
+    there = _time_commit(worker, clone, folder, count, 0)
+    _git(Path(clone.git_dir), "update-ref", "--no-deref", "HEAD", str(head))
+    worker.settle()
+    began = time.perf_counter()
+    worker.refresh(clone, folder)
+    return count, there, (time.perf_counter() - began) * 1000
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a first index of a part of a repository costs."""
+
+    files: int
+    mb: float
+    cpu_s: float  # of all threads
+    seconds: float
+    rss_peak_mb: float
+
+
+def bench_growth(repository_path: str | Path, points: int = 4) -> Iterator[Point]:
+    """First indexes of growing parts of a repository, each half of the next, each by a process of its own."""
+    repository = find_repository(repository_path)
+    if repository is None or repository.head is None:
+        raise RepositoryError(f"{repository_path}: no git repository with a commit")
+    with tempfile.TemporaryDirectory(prefix="mccomd-bench-") as scratch:
+        clone = scratch_clone(repository, Path(scratch, "clone.git"))
+        git = Git(clone)
+        files = _sources(git)
+        git.close()
+        random.Random(SEED).shuffle(files)
+        for number in reversed(range(points)):
+            _part(clone, files[: max(1, len(files) >> number)])
+            with _Worker() as worker:
+                done = worker.refresh(clone, Path(scratch, f"index-{number}"))
+            mb, seconds = round(done["bytes"] / 1e6, 2), round(done["ms"] / 1000, 3)
+            yield Point(done["files"], mb, round(done["cpu_s"], 3), seconds, round(done["rss_peak_mb"], 1))
+
+
+def _part(clone: Repository, files: list[tuple[str, str]]) -> None:
+    """Make HEAD a commit of these files alone."""
+    out = b"commit refs/heads/part\ncommitter bench <bench> 1700000000 +0000\ndata 5\nbench\n"
+    out += b"".join(b"M 100644 %s %s\n" % (blob.encode(), _quoted(path)) for path, blob in files)
+    place = Path(clone.git_dir)
+    _git(place, "fast-import", "--quiet", "--force", stdin=out)
+    _git(place, "update-ref", "--no-deref", "HEAD", "refs/heads/part")
+
+
+def _quoted(path: str) -> bytes:
+    name = path.encode("utf-8", "surrogateescape").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return b'"' + name.replace(b"\n", b"\\n") + b'"'
 
 
 def _commit(clone: Repository, count: int, number: int) -> None:

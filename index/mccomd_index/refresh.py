@@ -86,18 +86,20 @@ def refresh(
     progress: OnProgress | None = None,
     *,
     rebuild: bool = False,
+    tidy: bool = True,
 ) -> Report:
     """Bring the view of a work tree to HEAD and to what is on disk; returns once both are searchable.
 
     Waits for another process that writes the same folder, then does what that one left to do.
     rebuild: from nothing, whatever the state.
+    tidy: clear away what no work tree has any more, if it is much; otherwise the report says that it is.
     """
     began = time.perf_counter()
     with writer_lock(folder):
         git = Git(repository)
         try:
             with _Job(git, repository, folder, options, progress) as job:
-                done = job.run(rebuild)
+                done = job.run(rebuild, tidy)
         finally:
             git.close()
     return replace(done, ms=(time.perf_counter() - began) * 1000)
@@ -159,15 +161,15 @@ class _Job:
         if hasattr(self, "views"):
             self.views.close()
 
-    def run(self, rebuild: bool) -> Report:
+    def run(self, rebuild: bool, tidy: bool) -> Report:
         found, fresh = self.open()
         try:
-            return self.bring(found, rebuild and not fresh)
+            return self.bring(found, rebuild and not fresh, tidy)
         except CorruptError as error:  # that opening did not show
             self.begin_anew()
-            return self.bring(Assessment(IndexState.CORRUPT, str(error)), rebuild=False)
+            return self.bring(Assessment(IndexState.CORRUPT, str(error)), rebuild=False, tidy=tidy)
 
-    def bring(self, found: Assessment, rebuild: bool) -> Report:
+    def bring(self, found: Assessment, rebuild: bool, tidy: bool) -> Report:
         remove_other_generations(self.folder, self.views.generation()[0])
         self.forget_gone_work_trees()
         if rebuild:
@@ -181,9 +183,10 @@ class _Job:
             reason = "an ignore file changed"
             view, _ = self.follow_head(Assessment(IndexState.OTHER_OPTIONS, reason, view))
             view = self.follow_work_tree(view)
-        if why := self.crowded(view):
-            view, reason = self.rebuild(why), why
-        return self.report(view, reason)
+        crowded = self.crowded(view)
+        if crowded and tidy:
+            view, reason, crowded = self.rebuild(crowded), crowded, ""
+        return replace(self.report(view, reason), crowded=crowded)
 
     def open(self) -> tuple[Assessment, bool]:
         """Open the store; begin a new one where there is none that can be read, and say so."""

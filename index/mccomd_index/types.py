@@ -82,6 +82,7 @@ class Report:
     rebuilt: bool  # from all of HEAD, not from a difference
     reason: str
     note: str  # what is not in the overlay, and why
+    crowded: str = ""  # why the store should be built anew; everything is searchable all the same
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def answer(line: bytes, output: IO[str]) -> None:
         _write(output, {"id": id_, "event": "failed", "error": f"{type(error).__name__}: {error}"})
     else:
         _write(output, {"id": id_, "event": "done", **done})
+        if done["crowded"]:
+            _tidy(request)
 
 
 def _do(request: dict[str, Any], progress: _Rated) -> dict[str, Any]:
@@ -83,9 +85,18 @@ def _do(request: dict[str, Any], progress: _Rated) -> dict[str, Any]:
     options = _options(request.get("options", {}))
     cpu = time.process_time()
     folder = Path(_string(request, "index"))
-    report = refresh(repository, folder, options, progress, rebuild=request.get("rebuild") is True)
+    rebuild = request.get("rebuild") is True
+    report = refresh(repository, folder, options, progress, rebuild=rebuild, tidy=False)
     used = {"cpu_s": time.process_time() - cpu, "rss_peak_mb": _rss_peak_mb()}
     return {**asdict(report), **used}
+
+
+def _tidy(request: dict[str, Any]) -> None:
+    """Clear the store away after the answer; nobody waits, and what fails is tried again at the next one."""
+    with contextlib.suppress(IndexingError):
+        repository = find_repository(request["repository"])
+        if repository is not None:
+            refresh(repository, Path(request["index"]), _options(request.get("options", {})))
 
 
 class _Rated:

@@ -11,6 +11,7 @@ from mccomd_index.bench import bench_index
 
 FIGURES = """
     files mb chunks seconds mb_per_s_per_core commit_1_ms commit_10_ms commit_100_ms
+    switch_ms switch_back_ms switch_files
     query_p50_ms query_p95_ms round_p95_ms rss_peak_mb index_mb
 """
 

@@ -183,3 +183,23 @@ def test_the_working_directory_may_vanish(repo: Repo, indexed: Indexed, tmp_path
     place.rmdir()
     output, _ = process.communicate(json.dumps({"id": 1, **request(indexed)}) + "\n", timeout=60)
     assert json.loads(output.splitlines()[-1])["event"] == "done"
+
+
+def test_the_store_is_cleared_away_after_the_answer(repo: Repo, indexed: Indexed, worker: Worker) -> None:
+    def commit(number: int) -> None:
+        repo.commit({f"m{n}.py": f"word = {number}{n}00\n" * 300 for n in range(120)})
+
+    commit(1)
+    worker.send(**request(indexed))
+    worker.answer()
+    for number in (2, 3):
+        commit(number)
+        worker.send(**request(indexed))
+        done = worker.answer()
+    assert done["rebuilt"] is False
+    assert "chunks that no work tree has" in done["crowded"]
+    worker.send(op="none")
+    worker.answer()
+    assert indexed.snapshot().stamp.generation == "gen-0002"
+    worker.send(**request(indexed))
+    assert worker.answer()["crowded"] == ""
