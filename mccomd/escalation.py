@@ -122,7 +122,7 @@ class Escalations:
             return
         try:
             await warm()
-        except Exception as error:  # noqa: BLE001 - only time would have been saved
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - only time would be saved
             log.info("backend %s: no connection ahead of need: %s", backend.name, error)
 
     async def _ask(self, name: str, backend: Backend, request: LargeRequest) -> None:
@@ -143,7 +143,7 @@ class Escalations:
         except asyncio.CancelledError:
             report.error = SUPERSEDED
             raise
-        except Exception as error:  # noqa: BLE001 - a plugin's failure is a state
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - a plugin's, not ours
             report.error = f"{type(error).__name__}: {error}"[:300]
             self._plugins.fail_backend(name, error)
         finally:

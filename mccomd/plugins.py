@@ -7,17 +7,20 @@ when a retriever overruns its time again and again. Knows no plugin by name but 
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.metadata
 import logging
+import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
 from mccomd import hooks
+from mccomd.errors import PluginError
 from mccomd.hooks import Backend, Decision, Evidence, Lookup, PluginContext, Retriever, Router, Search
 from mccomd.lane import Lane
 from mccomd.outgoing import CloudAccess
@@ -31,7 +34,11 @@ BUILT_IN = ("bm25", "definitions", "confidence", "completions", "mistral", "llam
 MAX_OVERRUNS = 5
 """A retriever late this many times in a row is switched off: it costs every completion its share of time."""
 
+LOAD_S = 3.0
+"""For a third-party plugin's import and hooks."""
+
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ class Plugins:
             if part.name != name or plugin.state != "loaded" or opinion is None:
                 continue
             try:
-                return bool(opinion(tuple(probabilities)))
+                return bool(_contained(opinion, tuple(probabilities)))
             except Exception as error:  # noqa: BLE001 - a plugin's failure is a state
                 plugin.fail("give_up()", error)
         return False
@@ -139,7 +146,7 @@ class Plugins:
             if part.name != name or plugin.state != "loaded" or tell is None:
                 continue
             try:
-                tell(threshold)
+                _contained(tell, threshold)
             except Exception as error:  # noqa: BLE001 - a plugin's failure is a state
                 plugin.fail("set_threshold()", error)
 
@@ -149,7 +156,7 @@ class Plugins:
             if part.name != name or plugin.state != "loaded":
                 continue
             try:
-                decision = part.decide(evidence)
+                decision = _contained(part.decide, evidence)
                 if not isinstance(decision, Decision):
                     raise TypeError(f"decide() returned {type(decision).__name__}, want Decision")
                 return decision
@@ -200,8 +207,24 @@ class Plugins:
             log.warning("plugin %s switched off: %s", slot.plugin.name, slot.plugin.reason)
 
 
+def _contained(call: Callable[..., T], *arguments: Any) -> T:
+    """What a plugin's function returns; what it raises is an error of the usual kind.
+
+    A SystemExit would end the event loop, a CancelledError would pass for ours, a StopIteration cannot be
+    handed from one thread to another.
+    """
+    try:
+        return call(*arguments)
+    except StopIteration as error:
+        raise PluginError(f"{type(error).__name__}: {error}") from error
+    except Exception:
+        raise
+    except BaseException as error:
+        raise PluginError(f"{type(error).__name__}: {error}") from error
+
+
 def _retrieve(part: Retriever, query: Query) -> list[Snippet]:
-    found = list(part.retrieve(query))
+    found = _contained(lambda: list(part.retrieve(query)))
     for snippet in found:
         if not isinstance(snippet, Snippet):
             raise TypeError(f"retrieve() returned a {type(snippet).__name__}, want Snippet")
@@ -238,12 +261,32 @@ def _load_one(
             cloud.cache_dir,
             lookup,
         )
-        plugin.parts = _parts_of(entry.load(), context)
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
+        load = functools.partial(_contained, lambda: _parts_of(entry.load(), context))
+        plugin.parts = load() if entry.name in BUILT_IN else _in_time(load)
+    except Exception as error:  # noqa: BLE001 - a plugin's failure is a state
         plugin.fail("loading", error)
     return plugin
+
+
+def _in_time(load: Callable[[], T]) -> T:
+    """What `load` returns or raises, in a thread that is left alone when it takes too long."""
+    result: list[T] = []
+    problem: list[Exception] = []
+
+    def run() -> None:
+        try:
+            result.append(load())
+        except Exception as error:  # noqa: BLE001 - it is raised again below
+            problem.append(error)
+
+    thread = threading.Thread(target=run, name="plugin-load", daemon=True)
+    thread.start()
+    thread.join(LOAD_S)
+    if problem:
+        raise problem[0]
+    if not result:
+        raise PluginError(f"it takes more than {LOAD_S:g} s; hooks run before the daemon answers")
+    return result[0]
 
 
 def _parts_of(module: ModuleType, context: PluginContext) -> list[tuple[str, Any]]:

@@ -36,8 +36,14 @@ START_S = 10.0
 _POLL_S = 0.02
 
 
-def serve(paths: Paths, *, to_terminal: bool, offline: bool = False) -> None:
+_held: set[int] = set()
+"""Descriptors of the lock and the socket: a child that a plugin forks must not keep them when we are gone."""
+
+
+def serve(paths: Paths, *, detached: bool, offline: bool = False) -> None:
     """Be the daemon until a signal or `shutdown`. offline: whatever the config says.
+
+    detached: nobody reads what is printed; once it serves, that goes nowhere, not into a file that grows.
 
     Raises AlreadyRunningError, ConfigError, and MccomdError when a folder cannot be made.
     """
@@ -45,14 +51,15 @@ def serve(paths: Paths, *, to_terminal: bool, offline: bool = False) -> None:
         os.environ[OFFLINE_VARIABLE] = "1"  # for the processes that we start, too
     config = ConfigFile(paths.config_file)
     guard_sockets(lambda: why_no_sockets(config.current), paths.socket)
-    _log_to(paths, config.current.log.level, to_terminal)
+    _log_to(paths, config.current.log.level, to_terminal=not detached)
+    os.register_at_fork(after_in_child=_let_go)
     with _only_one(paths), _listening(paths.socket) as listener:
         log.info("pid %d listens on %s", os.getpid(), paths.socket)
-        asyncio.run(_serve(paths, config, listener))
+        asyncio.run(_serve(paths, config, listener, detached=detached))
     log.info("stopped")
 
 
-async def _serve(paths: Paths, config: ConfigFile, listener: socket.socket) -> None:
+async def _serve(paths: Paths, config: ConfigFile, listener: socket.socket, *, detached: bool) -> None:
     # Imported here: the client half of this file must start in no time.
     from mccomd.daemon import Daemon
     from mccomd.server import Server
@@ -63,10 +70,28 @@ async def _serve(paths: Paths, config: ConfigFile, listener: socket.socket) -> N
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(signum, server.stopping.set)
     daemon.start()
+    if detached:
+        _print_nowhere()
     try:
         await server.serve(listener)
     finally:
         await daemon.close()
+
+
+def _let_go() -> None:
+    for descriptor in _held:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+def _print_nowhere() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def spawn(paths: Paths, *, offline: bool = False) -> Client:
@@ -80,7 +105,7 @@ def spawn(paths: Paths, *, offline: bool = False) -> Client:
     ensure_private(paths.state_dir)
     with open(paths.state_dir / "start.log", "wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mccomd", "serve"],
+            [sys.executable, "-m", "mccomd", "serve", "--detached"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -141,8 +166,10 @@ def _only_one(paths: Paths) -> Iterator[None]:
             raise AlreadyRunningError(
                 f"a daemon already listens on {paths.socket}: `mccomd status` shows it, `mccomd stop` ends it"
             ) from None
+        _held.add(descriptor)
         yield
     finally:
+        _held.discard(descriptor)
         os.close(descriptor)
 
 
@@ -169,15 +196,17 @@ def _listening(path: Path) -> Iterator[socket.socket]:
         os.umask(mask)
     listener.listen(128)
     listener.setblocking(False)
+    _held.add(listener.fileno())
     try:
         yield listener
     finally:
+        _held.discard(listener.fileno())
         listener.close()
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
 
 
-def _log_to(paths: Paths, level: str, to_terminal: bool) -> None:
+def _log_to(paths: Paths, level: str, *, to_terminal: bool) -> None:
     """The log file rotates; it never holds source text."""
     ensure_private(paths.state_dir)
     handlers: list[logging.Handler] = [

@@ -24,12 +24,13 @@ _OFFLINE = "Open no network socket, whatever the config says."
 
 @click.command()
 @click.option("--offline", is_flag=True, help=_OFFLINE)
-def serve(offline: bool) -> None:
+@click.option("--detached", is_flag=True, hidden=True)
+def serve(offline: bool, detached: bool) -> None:
     """Be the daemon, in the foreground, until Ctrl-C.
 
     This is what a service manager runs; for everyday use there is `mccomd start`.
     """
-    serve_here(find_paths(), to_terminal=True, offline=offline)
+    serve_here(find_paths(), detached=detached, offline=offline)
 
 
 @click.command()
