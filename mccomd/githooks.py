@@ -24,7 +24,7 @@ from pathlib import Path
 
 from mccomd.errors import MccomdError
 
-__all__ = ["HOOKS", "Hook", "HookFolder", "find_folder", "install", "status", "uninstall"]
+__all__ = ["HOOKS", "Hook", "HookFolder", "find_folder", "install", "run_git", "status", "uninstall"]
 
 HOOKS = ("post-commit", "post-checkout", "post-merge", "post-rewrite")
 ASIDE = ".before-mccomd"
@@ -66,11 +66,11 @@ def find_folder(path: str) -> HookFolder:
     """
     place = os.path.abspath(path)
     place = place if os.path.isdir(place) else os.path.dirname(place)
-    top = _git(place, "rev-parse", "--show-toplevel", check=False) or _git(
+    top = run_git(place, "rev-parse", "--show-toplevel", check=False) or run_git(
         place, "rev-parse", "--absolute-git-dir"
     )
-    folder = Path(os.path.normpath(os.path.join(top, _git(top, "rev-parse", "--git-path", "hooks"))))
-    configured = _git(top, "config", "--show-scope", "--get", "core.hooksPath", check=False)
+    folder = Path(os.path.normpath(os.path.join(top, run_git(top, "rev-parse", "--git-path", "hooks"))))
+    configured = run_git(top, "config", "--show-scope", "--get", "core.hooksPath", check=False)
     if not configured:
         return HookFolder(top, folder, "git", "")
     kind = "husky" if folder.parts[-2:] == (".husky", "_") else "core.hooksPath"
@@ -207,12 +207,13 @@ def _whose(top: str, folder: Path, scope: str) -> str:
     """Why a configured folder of hooks concerns others than this repository's user here."""
     if scope in ("global", "system"):
         return f"core.hooksPath is set for all your repositories ({scope} config)"
-    if _git(top, "ls-files", "--", str(folder), check=False):
+    if run_git(top, "ls-files", "--", str(folder), check=False):
         return "its files are tracked by git, so all who work on the project would get our lines"
     return ""
 
 
-def _git(place: str, *arguments: str, check: bool = True) -> str:
+def run_git(place: str, *arguments: str, check: bool = True) -> str:
+    """What git prints, or "" where it fails; with `check` that is a MccomdError: no repository, or no git."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or "CONFIG" in key}
     try:
         done = subprocess.run(

@@ -34,7 +34,26 @@ def tell(place: str, arguments: list[str]) -> None:
 
     with Client(find_paths().socket, TIMEOUT_S) as client:
         client.call("initialize", {"client": "git hook"})
-        client.call("refresh", {"path": place, "wait": False})
+        if not _reads_ahead(place, arguments):
+            client.call("refresh", {"path": place, "wait": False})
+            return
+        from mccomd.warming import (  # 0.1 s of libraries that a commit need not wait for
+            recent_spots,
+            warm_spot,
+        )
+
+        report = client.call("refresh", {"path": place})
+        for spot in recent_spots(report["repository"], 1):
+            warm_spot(client, spot)
+
+
+def _reads_ahead(place: str, arguments: list[str]) -> bool:
+    """Whether another branch, or others' work, has come into the work tree, and no rebase is under way."""
+    other_branch = arguments[:1] == ["post-checkout"] and arguments[-1:] == ["1"]
+    if not other_branch and arguments[:1] != ["post-merge"]:
+        return False
+    git_dir = os.environ.get("GIT_DIR", os.path.join(place, ".git"))
+    return not any(os.path.isdir(os.path.join(git_dir, name)) for name in ("rebase-merge", "rebase-apply"))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from mccomd.cli.hooks import hooks
 from mccomd.cli.index import refresh, search
 from mccomd.cli.index_group import index
 from mccomd.cli.model import model
+from mccomd.cli.warm import warm
 from mccomd.errors import MccomdError
 
 __all__ = ["main"]
@@ -61,6 +62,7 @@ for command in (
     eval_,
     hooks,
     index,
+    warm,
     model,
     socket_,
     explain,
