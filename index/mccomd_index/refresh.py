@@ -481,11 +481,12 @@ def _look(folder: Path) -> tuple[Views | None, Assessment]:
 
 def _known(views: Views, place: str) -> set[str]:
     """The ignore files of a view: those it was made with, and those that are not committed."""
-    view = views.view(place)
-    if view is None:
-        return set()
-    dirty = (row.path for row in views.layer(view.id, OVERLAY) if is_ignore_file(row.path))
-    return {*paths_in(view.options.ignore_files), *dirty}
+    with views.reading():
+        view = views.view(place)
+        if view is None:
+            return set()
+        dirty = (row.path for row in views.layer(view.id, OVERLAY) if is_ignore_file(row.path))
+        return {*paths_in(view.options.ignore_files), *dirty}
 
 
 def _in_force(
