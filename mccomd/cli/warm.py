@@ -61,7 +61,8 @@ def warm(path: str, files: int, as_json: bool) -> None:
         print_json({"repository": report.get("repository", ""), "index": report, "files": rows, "ms": ms})
     elif report:
         text = f"index {report['state']}, {report['files']} files"
-        click.echo(f"{tilde(report['repository'])}: {text}, {len(rows)} read ahead, {ms / 1000:.1f} s")
+        tokens = sum(row["tokens"] for row in rows)
+        click.echo(f"{tilde(report['repository'])}: {text}, {tokens} tokens read ahead, {ms / 1000:.1f} s")
 
 
 def _row_text(row: dict[str, Any]) -> str:
