@@ -44,8 +44,13 @@ class Search(Protocol):
     """The repository's index, best first: the same that `mccomd search` shows. For any thread."""
 
     def __call__(
-        self, repository: str, text: str, limit: int, /, *, without: str = ""
-    ) -> Sequence[Snippet]: ...  # without: a path in the repository whose text is not wanted
+        self, repository: str, text: str | Sequence[tuple[str, float]], limit: int, /, *, without: str = ""
+    ) -> Sequence[Snippet]:
+        """text: one, or several, each with how much its words count.
+
+        without: a path in the repository whose text is not wanted.
+        """
+        ...
 
 
 class Definitions(Protocol):

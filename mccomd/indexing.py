@@ -151,7 +151,9 @@ class Indexing:
         entry = self._entries.get(root) if root else None
         return entry.snapshot.commit if entry and entry.snapshot else ""
 
-    def search(self, root: str, query: str, limit: int, *, without: str = "") -> Sequence[Snippet]:
+    def search(
+        self, root: str, query: str | Sequence[tuple[str, float]], limit: int, *, without: str = ""
+    ) -> Sequence[Snippet]:
         """Snippets of a repository's committed index, best first; none while there is no index."""
 
         def find(snapshot: Snapshot, refused: Refused) -> Sequence[mccomd_index.Hit]:

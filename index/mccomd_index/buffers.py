@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -91,8 +91,11 @@ class Unsaved:
         self._buffers = buffers
         self.paths = frozenset(buffer.path for buffer in buffers)
 
-    def search(self, words: Sequence[str], frequency: Frequency, chunks: int) -> list[Scored]:
-        """Chunks that have any of the words, best first. chunks: how many the store has."""
+    def search(self, words: Mapping[str, float], frequency: Frequency, chunks: int) -> list[Scored]:
+        """Chunks that have any of the words, best first. chunks: how many the store has.
+
+        words: each with how much it counts.
+        """
         found = []
         weights = self._weights(words, frequency, chunks)
         for buffer in self._buffers:
@@ -105,7 +108,9 @@ class Unsaved:
                     found.append(Scored(score, buffer.path, start, end, text))
         return sorted(found, key=lambda one: (-one.score, one.path, one.start_line))
 
-    def _weights(self, words: Sequence[str], frequency: Frequency, chunks: int) -> list[dict[str, float]]:
+    def _weights(
+        self, words: Mapping[str, float], frequency: Frequency, chunks: int
+    ) -> list[dict[str, float]]:
         """Of each field, the words that the buffers have, with BM25's weight of a match."""
         held = {
             word for buffer in self._buffers for counts in buffer.counts for one in counts for word in one
@@ -117,7 +122,7 @@ class Unsaved:
             for word in known if one.weight else ():
                 n = max(frequency(one, word), 1)
                 idf = math.log(1 + (max(chunks, n) - n + 0.5) / (n + 0.5))
-                of_words[word] = one.weight * idf * (K1 + 1)
+                of_words[word] = words[word] * one.weight * idf * (K1 + 1)
             weights.append(of_words)
         return weights
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from .buffers import Buffers, Unsaved
@@ -22,13 +23,14 @@ from .git import Git, blob_id
 from .look import Look
 from .overlay import read
 from .stamp import Stamp
-from .store import MAX_CONSIDERED, Found, Reader
-from .tokens import query_terms
+from .store import MAX_CONSIDERED, MAX_TERMS, Found, Reader
+from .tokens import query_terms, weighted_terms
 from .types import Hit, Repository
 from .views import HEAD, OVERLAY, View, Views, identity
 
 MAX_QUERY = 20_000  # characters; of longer queries the end counts, which is nearest to a cursor
 MAX_CACHED = 16_000_000  # characters of files kept for the next query: a cold file costs 0.2 ms
+MAX_WEIGHTED = 25  # words of a query whose texts have weights; see RANKING.md
 MAX_CANDIDATES = 4_000  # chunks looked at when `exclude` or copies use hits up
 MAX_SHARE = 8.0  # so many times more are looked at where most of the store is not of this view
 
@@ -104,29 +106,39 @@ class Snapshot:
         return (self._stamp.commit or "") if self._stamp else ""
 
     def search(
-        self, query: str, limit: int, exclude: Exclude | None = None, buffers: Buffers | None = None
+        self,
+        query: str | Sequence[tuple[str, float]],
+        limit: int,
+        exclude: Exclude | None = None,
+        buffers: Buffers | None = None,
     ) -> list[Hit]:
         """The best chunks for the words of a text, best first; equal scores by path and line.
 
+        query: a text, or several, each with how much its words count.
         exclude: says of a path and its lines that they must not be found.
         buffers: unsaved texts, which win over what the index has at their paths.
         Copies of one text count once; what cannot be read back is left out.
         CorruptError: the index is damaged; refresh with rebuild cures it.
         """
-        terms = query_terms(query[-MAX_QUERY:])
+        if isinstance(query, str):
+            terms, most = dict.fromkeys(query_terms(query[-MAX_QUERY:]), 1.0), MAX_TERMS
+        else:
+            pieces = [(text[-MAX_QUERY:], weight) for text, weight in query]
+            terms, most = weighted_terms(pieces), MAX_WEIGHTED
         limit = min(limit, MAX_CANDIDATES)
         with self._state() as (views, view, reader):
             if view is None or limit <= 0:
                 return []
             unsaved = self._unsaved(views, view, buffers) if buffers else None
             if unsaved is None or not unsaved.paths:
-                return self._search(views, view, reader, terms, limit, exclude)
+                return self._search(views, view, reader, (terms, most), limit, exclude)
 
             def hidden(path: str, start: int, end: int) -> bool:
                 return path in unsaved.paths or (exclude is not None and exclude(path, start, end))
 
-            hits = self._search(views, view, reader, terms, limit, hidden)
-            for one in unsaved.search(terms[:MAX_CONSIDERED], reader.frequency, reader.chunks):
+            hits = self._search(views, view, reader, (terms, most), limit, hidden)
+            some = dict(islice(terms.items(), MAX_CONSIDERED))
+            for one in unsaved.search(some, reader.frequency, reader.chunks):
                 if exclude is None or not exclude(one.path, one.start_line, one.end_line):
                     hits.append(Hit(one.path, one.start_line, one.end_line, one.score, "", one.text))
             return sorted(hits, key=lambda hit: (-hit.score, hit.path, hit.start_line))[:limit]
@@ -162,7 +174,7 @@ class Snapshot:
         views: Views,
         view: View,
         reader: Reader,
-        terms: list[str],
+        query: tuple[Mapping[str, float], int],
         limit: int,
         exclude: Exclude | None,
     ) -> list[Hit]:
@@ -170,7 +182,7 @@ class Snapshot:
         share = max(1.0, min(reader.chunks / max(view.chunks, 1), MAX_SHARE))
         looked_at, wanted, most = 0, int((limit + 8) * share), int(MAX_CANDIDATES * share)
         while True:
-            found = reader.search(terms, wanted)
+            found = reader.search(query[0], wanted, query[1])
             for one in self._seen(views, view, found[looked_at:], exclude):
                 if len(hits) < limit:
                     hits.extend(self._files.hit(one, view.head or ""))

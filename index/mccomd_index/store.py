@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,16 +101,17 @@ class Reader:
             self._index.reload()
             self._searcher = self._index.searcher()
 
-    def search(self, terms: Sequence[str], limit: int) -> list[Found]:
+    def search(self, terms: Mapping[str, float], limit: int, most: int = MAX_TERMS) -> list[Found]:
         """The chunks that match any of the words, best first (BM25); more of them begin with the same.
 
-        Of more than 60 words that occur at all, the 60 rarest count.
+        terms: each word with how much it counts.
+        most: of more words that occur at all, those count whose weight times rareness is greatest.
         """
         with _explained(self._folder):
             searcher = self._searcher
             queries = [
-                (tantivy.Occur.Should, self._term_query(name, weight, term))
-                for term in _rarest(searcher, terms)
+                (tantivy.Occur.Should, self._term_query(name, weight * terms[term], term))
+                for term in _telling(searcher, terms, most)
                 for name, weight in FIELDS
                 if weight
             ]
@@ -148,16 +151,17 @@ def _best(searcher: Any, queries: list[tuple[Any, Any]], limit: int) -> list[Fou
     ]
 
 
-def _rarest(searcher: Any, terms: Sequence[str]) -> list[str]:
+def _telling(searcher: Any, terms: Mapping[str, float], most: int) -> list[str]:
     names = [field.name for field in FIELDS if field.weight]
     known = [
         (frequency, term)
-        for term in terms[:MAX_CONSIDERED]
+        for term in islice(terms, MAX_CONSIDERED)
         if (frequency := max(searcher.doc_freq(name, term) for name in names)) > 0
     ]
-    if len(known) > MAX_TERMS:
-        known.sort(key=lambda pair: pair[0])  # stable: of equally rare ones the earlier stays
-    return [term for _, term in known[:MAX_TERMS]]
+    if len(known) > most:
+        chunks = searcher.num_docs  # the sort is stable: of equally telling ones the earlier stays
+        known.sort(key=lambda pair: -terms[pair[1]] * math.log(1 + chunks / (1 + pair[0])))
+    return [term for _, term in known[:most]]
 
 
 def _schema() -> Any:

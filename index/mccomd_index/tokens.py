@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 MAX_LENGTH = 64  # longer "words" are hashes and encoded data
 MAX_REMEMBERED = 400_000  # distinct identifiers; sympy (28 MB) has 86,000
@@ -39,6 +40,15 @@ def index_text(text: str) -> str:
 def query_terms(text: str) -> list[str]:
     """The distinct words of a text, in order of first appearance."""
     return list(dict.fromkeys(index_text(text).split()))
+
+
+def weighted_terms(pieces: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The distinct words of several texts, each with the greatest weight of a text that it is in."""
+    weights: dict[str, float] = {}
+    for text, weight in pieces:
+        for term in query_terms(text) if weight > 0 else ():
+            weights[term] = max(weight, weights.get(term, 0.0))
+    return weights
 
 
 def name_word(name: str) -> str:

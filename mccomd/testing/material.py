@@ -44,7 +44,9 @@ def context(
 ) -> PluginContext:
     """A context whose search finds `hits`; with transport= and endpoint= for backends."""
 
-    def search(repository: str, text: str, limit: int, /, *, without: str = "") -> Sequence[Snippet]:
+    def search(
+        repository: str, text: str | Sequence[tuple[str, float]], limit: int, /, *, without: str = ""
+    ) -> Sequence[Snippet]:
         return [hit for hit in hits if hit.path != without][:limit]
 
     return PluginContext(options or {}, search, **more)

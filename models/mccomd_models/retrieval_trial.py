@@ -41,6 +41,9 @@ LIMIT = 4
 WIDEST = 160  # characters of a truth
 
 
+Scored = tuple[float, int, bool, int]  # nats, tokens of the truth, whether greedy, tokens of the prompt
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     kind: str  # any, need
@@ -93,6 +96,7 @@ def cursors(texts: Mapping[str, str], count: int, seed: int) -> list[Cursor]:
         column = chance.choice(starts)
         prefix, suffix = "\n".join([*lines[:at], lines[at][:column]]), "\n".join(["", *lines[at + 1 :]])
         found.append(Cursor("any", path, prefix, suffix, lines[at][column:]))
+    chance.shuffle(found)
     return found
 
 
@@ -133,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repository", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--way", action="append", help=f"only these of: {', '.join(w.name for w in WAYS)}")
     options = parser.parse_args(arguments)
     repository = find_repository(options.repository)
     if repository is None:
@@ -145,18 +150,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokenizer = Tokenizer(options.model, manifest.prompt.token_names(), manifest.vocab)
     session = Session(options.model, manifest, EngineOptions(context_tokens=2048, prefill_chunk=512))
     lines = LineEncoder(tokenizer)
-    for way in WAYS:
-        sums: dict[str, list[tuple[float, int, bool, int]]] = {"any": [], "need": []}
-        for one, some in zip(found, snippets, strict=True):
+    ways = [way for way in WAYS if not options.way or way.name in options.way]
+    sums: dict[str, dict[str, list[Scored]]] = {way.name: {"any": [], "need": []} for way in ways}
+    for number, (one, some) in enumerate(zip(found, snippets, strict=True), 1):
+        for way in ways:
             chosen = [snippet for source in way.sources for snippet in some if snippet.source == source]
             budget = Budget(PROMPT_TOKENS, way.tokens)
             prompt = build_prompt(_query(root, one), chosen, manifest.prompt, lines, budget)
             measured = score(session, tokenizer, prompt.ids, prompt.healed, one.truth)
-            sums[one.kind].append((*measured, len(prompt.ids)))
-        print(f"{way.name:24}", *(_figures(kind, part) for kind, part in sums.items()), flush=True)
+            sums[way.name][one.kind].append((*measured, len(prompt.ids)))
+        if number % 10 == 0 or number == len(found):
+            print(f"{number} of {len(found)}")
+            for name, kinds in sums.items():
+                print(f"{name:24}", *(_figures(kind, part) for kind, part in kinds.items()), flush=True)
 
 
-def _figures(kind: str, part: Sequence[tuple[float, int, bool, int]]) -> str:
+def _figures(kind: str, part: Sequence[Scored]) -> str:
     nats = sum(one[0] for one in part) / max(1, sum(one[1] for one in part))
     exact, tokens = sum(one[2] for one in part), sum(one[3] for one in part) / max(1, len(part))
     return f"  {kind}: {nats:.3f} nats, exact {exact}/{len(part)}, prompt {tokens:.0f}"

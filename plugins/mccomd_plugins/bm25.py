@@ -1,7 +1,7 @@
 """What in the repository is like the text around the cursor? BM25 over its git index.
 
-The query is the text just left and right of the cursor, the nearest lines first: the index itself caps
-the number of terms.
+The query is the lines just above and below the cursor, the nearer the heavier; the index itself picks the
+words that tell most. What else was tried: index/RANKING.md.
 """
 
 from __future__ import annotations
@@ -11,16 +11,27 @@ from collections.abc import Sequence
 from mccomd.hooks import PluginContext, hookimpl
 from mccomd.types import Query, Snippet
 
-__all__ = ["Bm25Retriever", "query_text"]
+__all__ = ["Bm25Retriever", "query_lines", "query_text"]
 
-LEFT_LINES = 20
-RIGHT_LINES = 5
+LEFT_LINES = 10
+RIGHT_LINES = 4
+FADING = 0.25  # a line's weight falls to 1 / (1 + 0.25 n), n lines away
+BELOW = 0.6  # lines below the cursor count less
+TEXT_LINES = 20, 5  # above and below, of a query without weights
+
+
+def query_lines(prefix: str, suffix: str) -> list[tuple[str, float]]:
+    """The lines around the cursor, the cursor's own first, each with how much its words count."""
+    left = prefix.splitlines()[-LEFT_LINES:]
+    right = suffix.splitlines()[:RIGHT_LINES]
+    above = [(line, 1 / (1 + FADING * away)) for away, line in enumerate(reversed(left))]
+    return above + [(line, BELOW / (1 + FADING * away)) for away, line in enumerate(right)]
 
 
 def query_text(prefix: str, suffix: str) -> str:
-    """The lines around the cursor, the cursor's own first, then upwards, then down."""
-    left = prefix.splitlines()[-LEFT_LINES:]
-    right = suffix.splitlines()[:RIGHT_LINES]
+    """The same as one text, without weights: the cursor's line first, then upwards, then down."""
+    left = prefix.splitlines()[-TEXT_LINES[0] :]
+    right = suffix.splitlines()[: TEXT_LINES[1]]
     return "\n".join([*reversed(left), *right])
 
 
@@ -35,9 +46,9 @@ class Bm25Retriever:
     def retrieve(self, query: Query) -> Sequence[Snippet]:
         if query.repository is None:
             return ()
-        text = query_text(query.prefix, query.suffix)
+        lines = query_lines(query.prefix, query.suffix)
         # The edited file's own text is in the prompt already, and newer there than in the index.
-        return self._search(query.repository, text, query.limit, without=query.relative_path)
+        return self._search(query.repository, lines, query.limit, without=query.relative_path)
 
 
 @hookimpl

@@ -190,3 +190,23 @@ def test_a_snapshot_survives_an_index_that_vanished_and_sees_the_next(repo: Repo
     indexed.refresh()
     assert len(snapshot.search("alpha", 5)) == 2
     snapshot.close()
+
+
+def test_words_count_as_much_as_their_texts_weigh(repo: Repo, indexed: Indexed) -> None:
+    repo.commit({"a.py": "apple = 1\n", "b.py": "banana = 1\n", "c.py": "cherry = 1\n"})
+    indexed.refresh()
+    snapshot = indexed.snapshot()
+    for heavy, light in (("apple", "banana"), ("banana", "apple")):
+        hits = snapshot.search([(heavy, 1.0), (light, 0.5), ("cherry", 0.0)], 5)
+        assert [hit.path for hit in hits] == [f"{heavy[0]}.py", f"{light[0]}.py"]
+        assert hits[0].score > hits[1].score
+
+
+def test_of_many_words_those_that_tell_most_are_looked_for(repo: Repo, indexed: Indexed) -> None:
+    names = [3 * (chr(97 + number // 26) + chr(97 + number % 26)) for number in range(200)]
+    repo.commit({f"f{number}.py": f"{name} = 1\n" for number, name in enumerate(names)})
+    indexed.refresh()
+    light = [(name, 0.1) for name in names[:150]]
+    hits = indexed.snapshot().search([*light, (names[170], 1.0)], 500)
+    assert hits[0].path == "f170.py"
+    assert len(hits) < 60
