@@ -128,8 +128,8 @@ class Peer:
                 if work.exception() is not None or writer.is_closing():
                     request.left.set()
                     return
-        except (ConnectionError, asyncio.IncompleteReadError):
-            return
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            return  # the client has gone, or the whole endpoint ends
         finally:
             with contextlib.suppress(Exception):
                 writer.close()
