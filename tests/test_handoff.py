@@ -146,7 +146,24 @@ def daemons(
     site, root = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("pieces")
     put_plugin(site, "handed", PLUGIN)
     (root / "current").write_text("")
-    return functools.cache(lambda options: start(CONFIG + options, PYTHONPATH=str(site), PIECES=str(root)))
+
+    @functools.cache
+    def with_options(options: str) -> Daemon:
+        daemon = start(CONFIG + options, PYTHONPATH=str(site), PIECES=str(root))
+        _warm_up(daemon)
+        return daemon
+
+    return with_options
+
+
+def _warm_up(daemon: Daemon) -> None:
+    """The model is loaded and has read the text, however busy the machine is: no answer here is late."""
+    text = LINES + "total_30 = "
+    place = {"path": "/warm.py", "text": text, "position": {"line": 29, "column": 11}}
+    with daemon.client(updates=False) as client:
+        client.call("tune", timeout_s=170)  # waits for the model
+        while client.call("complete", place, timeout_s=150)["finish"] == "deadline":
+            pass
 
 
 @pytest.fixture
