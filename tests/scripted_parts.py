@@ -65,6 +65,7 @@ class Job:
     generate: Generate
     future: asyncio.Future[Generated]
     told: bool = False  # the first three tokens
+    said: str = ""
 
     @property
     def open(self) -> bool:
@@ -105,6 +106,7 @@ class ScriptedModel:
 
     def finish(self, job: Job, text: str, probability: float) -> None:
         self.tokens(job, probability)
+        job.said = text
         if job.open:
             finish = Finish.CANCELLED if job.generate.cancel.cancelled else Finish.STOP
             self._end(job, text, (probability,) * max(3, len(text)), finish)
@@ -148,6 +150,11 @@ class Call:
     request: CloudRequest
     pieces: asyncio.Queue[str | Exception | None] = field(default_factory=asyncio.Queue)
     ended: bool = False
+    said: str = ""
+
+    def say(self, piece: str) -> None:
+        self.said += piece
+        self.pieces.put_nowait(piece)
 
 
 @dataclass

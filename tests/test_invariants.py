@@ -201,7 +201,7 @@ class Cascade(RuleBasedStateMachine):
         self.settle()
         calls = self.script.open_calls()
         if calls:
-            calls[-1].pieces.put_nowait(text + " b")
+            calls[-1].say(text + " b")
         self.settle()
         if typed:
             self.type(text[:typed])
@@ -308,7 +308,7 @@ class Cascade(RuleBasedStateMachine):
     @rule(piece=st.text("ab( ", min_size=1, max_size=4), end=st.booleans(), oldest=st.booleans())
     def large_model_speaks(self, piece: str, end: bool, oldest: bool) -> None:
         call = self.script.open_calls()[0 if oldest else -1]
-        call.pieces.put_nowait(piece)
+        call.say(piece)
         if end:
             call.pieces.put_nowait(None)
         self.settle()
@@ -383,6 +383,9 @@ class Cascade(RuleBasedStateMachine):
         typed = self.realigned(task, update)
         self.check(typed is not None, "an update for another text than the newest")
         whole = (typed or "") + update.text
+        given = [call.said for call in self.script.calls if call.request.request_id == update.request_id]
+        given += [job.said for job in self.model.jobs if job.generate.query.prefix == task.prefix]
+        self.check(any(text.startswith(typed or "") for text in given), "an update that was typed against")
         if not update.final:
             self.check(whole.startswith(asked.shown), "a part that takes away what stood there")
             self.check(len(whole) > len(asked.shown), "a part that says nothing new")
