@@ -30,7 +30,7 @@ from mccomd.types import Query, Snippet
 __all__ = ["BUILT_IN", "GROUP", "PluginOptions", "Plugins"]
 
 GROUP = "mccomd.plugins"
-BUILT_IN = ("bm25", "definitions", "confidence", "completions", "mistral", "llamacpp", "ollama", "chat")
+BUILT_IN = ("definitions", "bm25", "confidence", "completions", "mistral", "llamacpp", "ollama", "chat")
 MAX_OVERRUNS = 5
 """A retriever late this many times in a row is switched off: it costs every completion its share of time."""
 
@@ -236,7 +236,8 @@ def _entry_points() -> list[importlib.metadata.EntryPoint]:
     found: dict[str, importlib.metadata.EntryPoint] = {}
     for entry in importlib.metadata.entry_points(group=GROUP):
         found.setdefault(entry.name, entry)
-    return sorted(found.values(), key=lambda e: (e.name not in BUILT_IN, e.name))
+    order = {name: number for number, name in enumerate(BUILT_IN)}
+    return sorted(found.values(), key=lambda e: (order.get(e.name, len(order)), e.name))
 
 
 def _load_one(
