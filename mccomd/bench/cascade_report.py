@@ -86,7 +86,7 @@ def _delays(figures: dict[str, Any]) -> str:
     axis.barh(range(len(rows)), [row["p50"] for _, row in rows], color=COLOURS["local"])
     axis.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8)
     axis.axvline(5, color="#c4572a", lw=0.8, ls="--")
-    axis.set(xlabel="ms by which the same local answer came later (median of pairs)")
+    axis.set(xlabel="ms by which a local answer from memory came later (median)")
     return svg(drawing)
 
 

@@ -1,95 +1,99 @@
-"""Is a local answer later because the large model's endpoint misbehaves? The same keys, with it and without.
+"""Is a local answer later because the large model's endpoint misbehaves?
 
-Two daemons take turns on the same stretch of typing: one without a large model, one whose every answer
-escalates to an endpoint with one kind of fault. What is compared is the time of the same keystroke.
+What the model's own thread takes is the same either way and far noisier than what is looked for; so answers
+from memory are timed, which are all event loop: one place of a second document, asked again and again, before
+and while a request to an endpoint with one kind of fault is under way. A daemon of its own for each fault,
+because some of them switch the endpoint off.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mccomd.bench.endpoint import FAULTS, Handler, Peer
+from mccomd.bench.endpoint import FAULTS, Peer
 from mccomd.bench.figures import percentile
 from mccomd.bench.keystroke import resolve_model
 from mccomd.bench.modelled import MODEL
 from mccomd.bench.own_daemon import OwnDaemon
-from mccomd.bench.replay import Options, replay, windows
-from mccomd.bench.traces import Trace
+from mccomd.client import Client
 from mccomd.config import ModelConfig
+from mccomd.errors import MccomdError
 
 __all__ = ["FaultPlan", "bench_faults", "steps_of"]
+
+KNOWN = "def area(width, height):\n    return "
 
 
 @dataclass(frozen=True)
 class FaultPlan:
-    traces: Sequence[Trace]
-    keystrokes: int = 12  # a fault, and as many without one
-    seed: int = 1
+    rounds: int = 3  # requests to each misbehaving endpoint
+    calls: int = 40  # answers from memory before and while each of them is under way
     model: str = ModelConfig().name
 
 
 def steps_of(plan: FaultPlan) -> int:
-    return 2 * plan.keystrokes * (len(FAULTS) + 1)
+    return plan.rounds * len(FAULTS)
 
 
 def bench_faults(plan: FaultPlan, advance: Callable[[int], None]) -> dict[str, Any]:
-    """For each fault the paired differences in milliseconds: median, 95th percentile. Raises MccomdError."""
-    base: dict[str, dict[str, Any]] = {
-        "model": {"folder": str(resolve_model(plan.model))},
-        "completion": {"snippets": 0},
-        "power": {"mode": "full"},
-    }
-    nothing: Handler = FAULTS["silent"]
-    with Peer(nothing) as peer:
-        cloud = {"backend": "completions", "url": f"{peer.url}/v1", "model": MODEL, "strategy": "plain",
-                 "stall_ms": 300, "deadline_ms": 1000}  # fmt: skip
-        more = {**base, "cloud": cloud, "router": {"threshold": 1.0, "unsure": "show"}}
-        with OwnDaemon(base) as without, OwnDaemon(more) as with_cloud:
-            pairs: dict[str, list[float]] = {}
-            for number, (name, fault) in enumerate([("(none, again)", None), *FAULTS.items()]):
-                if fault is not None:
-                    peer.handler = fault
-                other = without if fault is None else with_cloud
-                traces = windows(plan.traces, plan.keystrokes, plan.seed + number)
-                pairs[name] = _differences(without, other, traces, advance, swap=number % 2 == 1)
-    every = [ms for name, found in pairs.items() if name != "(none, again)" for ms in found]
+    """For each fault the times of answers from memory without and with it, in ms. Raises MccomdError."""
+    found = {name: _beside(plan, name, advance) for name in FAULTS}
+    without = [ms for before, _ in found.values() for ms in before]
+    beside = [ms for _, after in found.values() for ms in after]
     return {
-        "delay_ms": {name: _summary(found) for name, found in pairs.items()},
-        "delay_all_ms": _summary(every),
+        "delay_ms": {name: _row(before, after) for name, (before, after) in found.items()},
+        "delay_all_ms": _row(without, beside),
     }
 
 
-def _differences(
-    without: OwnDaemon,
-    other: OwnDaemon,
-    traces: Sequence[Trace],
-    advance: Callable[[int], None],
-    *,
-    swap: bool,
-) -> list[float]:
-    """Milliseconds by which each keystroke that needed the model was later."""
-    times: list[list[tuple[str, float]]] = []
-    order = (other, without) if swap else (without, other)
-    for daemon in order:
-        with daemon.client() as client:
-            samples = [
-                sample
-                for trace in traces
-                for sample in replay(client, trace, Options(root=daemon.home), advance)
-            ]
-        times.append([(sample.kind, sample.ms) for sample in samples])
-    base, late = (times[1], times[0]) if swap else (times[0], times[1])
-    pairs = zip(base, late, strict=True)
-    return [b - a for (kind, a), (also, b) in pairs if kind == also == "model"]
+def _beside(plan: FaultPlan, name: str, advance: Callable[[int], None]) -> tuple[list[float], list[float]]:
+    before: list[float] = []
+    after: list[float] = []
+    with Peer(FAULTS[name]) as peer:
+        options: dict[str, dict[str, Any]] = {
+            "model": {"folder": str(resolve_model(plan.model))},
+            "completion": {"snippets": 0},
+            "power": {"mode": "full"},
+            "router": {"threshold": 1.0, "unsure": "show"},
+            "cloud": {"backend": "completions", "url": f"{peer.url}/v1", "model": MODEL, "strategy": "plain",
+                      "stall_ms": 300, "deadline_ms": 1000, "keep_warm": False},
+        }  # fmt: skip
+        with OwnDaemon(options) as daemon, daemon.client() as client:
+            _ask(client, "/known.py", KNOWN)
+            for number in range(plan.rounds):
+                before += _from_memory(client, plan.calls)
+                _ask(client, "/asked.py", KNOWN.replace("area", f"asked_{number}"))
+                after += _from_memory(client, plan.calls)
+                advance(1)
+    return before, after
 
 
-def _summary(values: Sequence[float]) -> dict[str, float | int | None]:
-    if not values:
-        return {"p50": None, "p95": None, "n": 0}
+def _from_memory(client: Client, calls: int) -> list[float]:
+    times = []
+    for _ in range(calls):
+        began = time.perf_counter()
+        answer = _ask(client, "/known.py", KNOWN)
+        times.append((time.perf_counter() - began) * 1000)
+        if answer["prefilled"] + answer["reused"]:
+            raise MccomdError("an answer that should come from memory came from the model")
+    return times
+
+
+def _ask(client: Client, path: str, text: str) -> dict[str, Any]:
+    position = {"line": 1, "column": len(text.split("\n")[1])}
+    params = {"path": path, "text": text, "position": position, "deadline_ms": 30_000}
+    return dict(client.call("complete", params))
+
+
+def _row(before: Sequence[float], after: Sequence[float]) -> dict[str, float | int]:
+    """p50, p95: how much later; the greatest of each kind beside them, which tells what noise there was."""
     return {
-        "p50": round(percentile(values, 50), 2),
-        "p95": round(percentile(values, 95), 2),
-        "n": len(values),
+        "p50": round(percentile(after, 50) - percentile(before, 50), 3),
+        "p95": round(percentile(after, 95) - percentile(before, 95), 3),
+        "max_without": round(max(before), 3),
+        "max_beside": round(max(after), 3),
+        "n": len(after),
     }

@@ -100,7 +100,7 @@ def cascade(
                 modes, about = bench_cascade(plan, advance)
             figures |= figures_of(plan, modes, about)
         if faults:
-            figures |= _faults(plan.traces, seed)
+            figures |= _faults()
         if strategies and gguf is not None:
             figures["strategies"] = _strategies(plan.traces, gguf, seed)
     if html is not None:
@@ -112,10 +112,10 @@ def cascade(
         click.echo(_text(figures))
 
 
-def _faults(traces: Any, seed: int) -> dict[str, Any]:
+def _faults() -> dict[str, Any]:
     from mccomd.bench.faults import FaultPlan, bench_faults, steps_of
 
-    plan = FaultPlan(traces, seed=seed)
+    plan = FaultPlan()
     with progress("faults", steps_of(plan)) as advance:
         return bench_faults(plan, advance)
 
@@ -135,7 +135,9 @@ def _text(found: dict[str, Any]) -> str:
     if "cascade" in found:
         parts += [_typing_text(found)]
     if "delay_ms" in found:
-        rows = [("endpoint", "later by, p50 ms", "p95 ms", "n")]
+        rows: list[tuple[str, ...]] = [
+            ("endpoint", "later by, p50 ms", "p95 ms", "greatest without", "beside", "n")
+        ]
         rows += [(name, *_cells(row)) for name, row in found["delay_ms"].items()]
         rows.append(("all faults", *_cells(found["delay_all_ms"])))
         parts.append(table(rows))
@@ -179,8 +181,9 @@ def _strategies_text(found: dict[str, Any]) -> str:
     return table(rows) + f"\nmedians of {found['places']} places, {found['tokens']} tokens, {found['model']}"
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, str, str]:
-    return _ms(row["p50"]), _ms(row["p95"]), str(row["n"])
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    times = (row["p50"], row["p95"], row["max_without"], row["max_beside"])
+    return *(f"{value:.2f}" for value in times), str(row["n"])
 
 
 def _percent(value: float | None) -> str:
