@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mccomd.languages import as_comment
+from mccomd.redact import neutralise
 from mccomd.types import Snippet
 
 __all__ = ["TEMPLATES", "Template", "Window", "cut", "neutralise", "render", "template_for"]
@@ -101,14 +102,6 @@ def template_for(model: str, override: str = "") -> Template:
     name = model.lower()
     found = next((template for pattern, template in _BY_NAME if re.search(pattern, name)), "none")
     return TEMPLATES[found]
-
-
-def neutralise(text: str, markers: Sequence[str]) -> str:
-    """The text with a blank inside every marker in it. '<|fim_middle|>' -> '< |fim_middle|>'."""
-    for marker in markers:
-        while marker in text:
-            text = text.replace(marker, f"{marker[0]} {marker[1:]}")
-    return text
 
 
 def cut(prefix: str, suffix: str, window: Window) -> tuple[str, str]:
