@@ -69,6 +69,16 @@ def test_weights_come_back_as_they_went_in() -> None:
     assert not same(random_weights(CONFIG, 4), weights)
 
 
+def test_what_the_network_lacks_is_refused_and_not_dropped() -> None:
+    weights = random_weights(CONFIG, 3)
+    rows = sum(len(matrix) for matrix in (weights.layers[0].q, weights.layers[0].k, weights.layers[0].v))
+    biased = replace(weights.layers[0], qkv_bias=np.ones(rows, np.float32))
+    with pytest.raises(ValueError, match="cannot be trained"):
+        network_of(replace(weights, layers=(biased, *weights.layers[1:])))
+    with pytest.raises(ValueError, match="cannot be trained"):
+        network_of(replace(weights, head=weights.embedding))
+
+
 def test_packed_documents_do_not_see_each_other(tmp_path: Path) -> None:
     """Every logit of a sample in a row with others is that of the sample alone."""
     data = random_data(tmp_path, 9, 60)

@@ -122,7 +122,9 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def load_weights(network: Network, weights: Weights) -> None:
-    """Fill the network; the shapes must be its own."""
+    """Fill the network; the shapes must be its own. ValueError for biases and a head apart."""
+    if weights.head is not None or any(layer.qkv_bias is not None for layer in weights.layers):
+        raise ValueError("weights with biases or a head apart cannot be trained")
     with torch.no_grad():
         _fill(network.embedding.weight, weights.embedding)
         _fill(network.final_norm, weights.final_norm)

@@ -77,7 +77,8 @@ def _slices(weights: Weights, most: int) -> Iterator[tuple[str, FloatArray]]:
     """Every matrix, in rows of at most `most` weights, as `name.first_row`."""
     named = [("embedding", weights.embedding), ("final_norm", weights.final_norm)]
     for number, layer in enumerate(weights.layers):
-        named += [(f"layer {number} {name}", getattr(layer, name)) for name in layer.__slots__]
+        arrays = ((name, getattr(layer, name)) for name in layer.__slots__)
+        named += [(f"layer {number} {name}", array) for name, array in arrays if array is not None]
     for name, array in named:
         rows = max(1, most * len(array) // array.size)
         for first in range(0, len(array), rows):
@@ -95,7 +96,13 @@ def _weights(slices: dict[str, FloatArray]) -> Weights:
     }
     count = 1 + max(int(name.split()[1]) for name in arrays if name.startswith("layer "))
     layers = tuple(
-        LayerWeights(**{name: arrays[f"layer {number} {name}"] for name in LayerWeights.__slots__})
+        LayerWeights(
+            **{
+                name: arrays[f"layer {number} {name}"]
+                for name in LayerWeights.__slots__
+                if f"layer {number} {name}" in arrays  # a llama has no biases
+            }
+        )
         for number in range(count)
     )
     return Weights(arrays["embedding"], layers, arrays["final_norm"])
