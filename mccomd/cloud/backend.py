@@ -28,6 +28,7 @@ __all__ = ["StrategyBackend", "held_back"]
 
 log = logging.getLogger(__name__)
 
+MOST_CHARS_A_TOKEN = 32
 SAME = "it is what the user rejected"
 
 
@@ -244,6 +245,7 @@ class _Shown:
         one_line = single_line_wanted(request.prefix, request.suffix)
         self._rule = StatementRule(request.prefix, request.suffix, request.language, one_line)
         self._banned = banned
+        self._most = MOST_CHARS_A_TOKEN * request.max_tokens
         self._adapter = adapter  # it may learn its markers while it asks
         self.raw = ""
         self.shown = 0  # characters
@@ -251,9 +253,9 @@ class _Shown:
 
     def take(self, piece: str) -> str:
         """What is new to show."""
-        self.raw += piece
+        self.raw += piece[: self._most - len(self.raw)]  # a flood must not keep the event loop
         text, ended = self._cut()
-        self.complete = ended
+        self.complete = ended or len(self.raw) >= self._most
         return self._new(text if ended else text[: len(text) - held_back(text, self._adapter.markers)])
 
     def rest(self) -> str:

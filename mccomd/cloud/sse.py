@@ -15,7 +15,7 @@ from mccomd.errors import CloudError
 
 __all__ = ["MAX_LINE_BYTES", "JsonLines", "ServerSentEvents", "error_in"]
 
-MAX_LINE_BYTES = 4_194_304
+MAX_LINE_BYTES = 262_144
 DONE = b"[DONE]"
 MAX_SAID = 300
 
