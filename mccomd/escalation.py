@@ -196,7 +196,7 @@ class Escalations:
 
 
 async def _screened(wire: CloudRequest) -> Screened:
-    """Raises EgressError where nothing of it may leave. 5 ms for the longest text, in a thread."""
+    """Raises EgressError where nothing of it may leave. In a thread: up to 9 ms of processor."""
     screened = await asyncio.to_thread(screen, wire)
     if (preview := PREVIEW.get()) is not None:
         preview.request = screened.request

@@ -7,7 +7,7 @@
 - What an update leaves standing grows until it is whole; a text that was dismissed here does not come back.
 - A plugin that raises or hangs changes its own state and no other's, and no request waits for it for long.
 
-MCCOMD_SEQUENCES sets how many random sequences are tried (10,000 take five minutes of one core).
+MCCOMD_SEQUENCES sets how many random sequences are tried (10,000 take six minutes of one core).
 """
 
 from __future__ import annotations

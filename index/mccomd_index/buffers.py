@@ -1,6 +1,6 @@
 """The unsaved texts of editors, searched beside the store: BM25 in memory, with the store's own statistics.
 
-A text is cut and split when it is first searched after it changed, 0.3 ms for 10 KB, and kept until it
+A text is cut and split when it is first searched after it changed, and kept until it
 changes again. Knows no editor, no git and no disk.
 """
 
@@ -22,7 +22,7 @@ from .languages import language_of
 MAX_BUFFERS = 32  # the ones given first
 MAX_CHARS = 400_000  # of one text; a longer one stays what it is on disk
 K1, B = 1.2, 0.75  # as in Tantivy
-AVERAGE_WORDS = 120  # of a chunk; Tantivy does not tell its own. Sympy has 110, llm 131 (26 Nov 2026)
+AVERAGE_WORDS = 120  # of a chunk; Tantivy does not tell its own
 
 Frequency = Callable[[Field, str], int]  # field, word -> chunks of the store that have it
 

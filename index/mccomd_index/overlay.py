@@ -19,7 +19,7 @@ from .git import Dirty, Git
 
 MAX_FILES = 2_000
 MAX_BYTES = 32_000_000
-MAX_LOOKS = 10_000  # entries of untracked folders; each costs about 30 µs, most of it the question "ignored?"
+MAX_LOOKS = 10_000  # entries of untracked folders; most of what one costs is the question "ignored?"
 RACY_NS = 100_000_000  # a file changed so shortly ago may change again within the same tick of its clock
 
 
