@@ -21,6 +21,16 @@ UNICODE_NAME = "größe 日本.py"
 PATIENT = {"deadline_ms": 20_000}  # a busy machine must not cut answers short: they are compared
 
 
+@pytest.fixture(scope="module")
+def daemon(start: Callable[..., Any]) -> Any:
+    """Its prompts are the buffers alone: snippets would follow every change of any file and buffer."""
+    shared = start('[power]\nmode = "full"\n[completion]\nsnippets = 0\n')
+    with shared.client() as client:  # the model is loaded once this is answered
+        place = {"path": "/a.py", "text": "x = ", "position": {"line": 0, "column": 4}}
+        client.call("complete", {**place, **PATIENT}, timeout_s=60)
+    return shared
+
+
 @pytest.fixture
 def nvim(editors: Callable[..., Neovim], daemon: Any, repository: Path) -> Neovim:
     """Neovim in the repository, connected to the daemon, whose index of it is done."""
@@ -34,7 +44,7 @@ def nvim(editors: Callable[..., Neovim], daemon: Any, repository: Path) -> Neovi
 
 
 def index(daemon: Any, repository: Path) -> None:
-    """Wait for the index: before it is there, a prompt has other snippets than after."""
+    """Wait for the index, as a user has it most of the time."""
     with daemon.client() as client:
         client.call("refresh", {"path": str(repository)}, timeout_s=60)
 

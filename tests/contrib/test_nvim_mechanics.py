@@ -58,6 +58,7 @@ def test_a_buffer_is_read_ahead_where_the_cursor_rests(nvim: Neovim, peer: Scrip
     poll(lambda: peer.parameters("warm"), "warm was sent")
     assert peer.parameters("warm")[-1]["position"] == {"line": 0, "column": 0}
     assert peer.parameters("warm")[-1]["path"] == peer.parameters("document/open")[-1]["path"]
+    settle(nvim, peer)  # entering the buffer and moving in it warm it as well
     count = len(peer.parameters("warm"))
     nvim.keys("Ac = 3")
     peer.wait("complete")
