@@ -29,7 +29,7 @@ __all__ = ["EngineOptions", "FloatArray", "Session"]
 FloatArray = NDArray[np.float32]
 
 MAX_DEFAULT_THREADS = 4  # beyond that a completion daemon takes more from the user than it gives
-SPIN_US = 50
+SPIN_US = 8
 LOG_FATAL = 4  # ONNX Runtime prints to stderr; whatever goes wrong reaches us as an exception too
 
 
