@@ -10,17 +10,29 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from mccomd.cloud.caps import Caps
 from mccomd.cloud.fim import Template, Window, render
 from mccomd.cloud.sse import JsonLines, ServerSentEvents
 from mccomd.cloud.verify import Scores
-from mccomd.errors import CloudError
+from mccomd.errors import CloudError, PluginError
 from mccomd.outgoing import Call, CloudReport, CloudRequest, Endpoint, Transport
 
-__all__ = ["PROBE_S", "Adapter", "choices_of", "content_of", "text_field", "tokens_in", "whole", "with_path"]
+__all__ = [
+    "PROBE_S",
+    "Adapter",
+    "choices_of",
+    "content_of",
+    "dialect_of",
+    "text_field",
+    "tokens_in",
+    "whole",
+    "with_path",
+]
+
+D = TypeVar("D")
 
 PROBE_S = 20.0
 PROBE = "probe"  # in place of a request's id
@@ -193,6 +205,19 @@ def _context_in(error: CloudError) -> tuple[int | None, int]:
         return whole(details.get("n_ctx")), whole(details.get("n_prompt_tokens"))
     found = _TOO_LONG.search(str(error))
     return (int(found[1]) if found else None), 0
+
+
+def dialect_of(endpoint: Endpoint, dialects: Mapping[str, D], backend: str) -> D:
+    """What a backend knows of the endpoint's dialect; "generic" where the config names none.
+
+    Raises PluginError for a dialect that it does not know, and without cloud.url and cloud.model.
+    """
+    dialect = dialects.get(endpoint.dialect or "generic")
+    if dialect is None:
+        raise PluginError(f"cloud.dialect is {endpoint.dialect!r}; there are {', '.join(dialects)}")
+    if not endpoint.url or not endpoint.model:
+        raise PluginError(f"backend {backend!r} needs cloud.url and cloud.model")
+    return dialect
 
 
 def with_path(url: str, path: str) -> str:

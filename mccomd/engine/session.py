@@ -191,9 +191,9 @@ def _session_options(threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = LOG_FATAL
-    # Threads that spin while they wait for each other are 20-30 % faster on an idle machine and 2 times
-    # slower when an editor, a language server or a compiler wants the cores, which is the normal case.
-    # Spinning briefly, and only while a pass runs, keeps most of the gain (models/LOG.md, 2026-11-26).
+    # Threads that spin while they wait for each other are 15-30 % faster on an idle machine and up to 2 times
+    # slower when an editor, a language server or a compiler wants the cores. Spinning very briefly, and only
+    # while a pass runs, keeps the gain and loses a fifth at most (models/LOG.md, 2026-11-26).
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
     options.add_session_config_entry("session.force_spinning_stop", "1")

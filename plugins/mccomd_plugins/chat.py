@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from mccomd.cloud.adapter import Adapter, choices_of, content_of, whole, with_path
+from mccomd.cloud.adapter import Adapter, choices_of, content_of, dialect_of, whole, with_path
 from mccomd.cloud.backend import StrategyBackend
 from mccomd.cloud.caps import Caps, CapsFile, Draft
 from mccomd.cloud.chat_text import OPEN, STOP, messages, stripped
 from mccomd.cloud.fim import Window, cut
-from mccomd.errors import CloudError, PluginError
+from mccomd.errors import CloudError
 from mccomd.hooks import Backend, CloudRequest, Endpoint, PluginContext, Transport, hookimpl
 
 NAME = "chat"
@@ -129,11 +129,7 @@ def mccomd_backends(context: PluginContext) -> list[Backend]:
     if context.transport is None or context.endpoint is None:
         return []
     endpoint = context.endpoint
-    dialect = DIALECTS.get(endpoint.dialect or "generic")
-    if dialect is None:
-        raise PluginError(f"cloud.dialect is {endpoint.dialect!r}; there are {', '.join(DIALECTS)}")
-    if not endpoint.url or not endpoint.model:
-        raise PluginError("backend 'chat' needs cloud.url and cloud.model")
+    dialect = dialect_of(endpoint, DIALECTS, NAME)
     endpoint = replace(endpoint, url=with_path(endpoint.url, "/v1"))
     adapter = Chat(endpoint, context.transport, dialect)
     return [StrategyBackend(NAME, adapter, CapsFile(context.cache_dir, NAME, endpoint))]

@@ -12,13 +12,13 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mccomd.cloud.adapter import Adapter, choices_of, text_field, whole, with_path
+from mccomd.cloud.adapter import Adapter, choices_of, dialect_of, text_field, whole, with_path
 from mccomd.cloud.backend import StrategyBackend
 from mccomd.cloud.caps import Caps, CapsFile, Draft, Verify
 from mccomd.cloud.fim import Window, cut, template_for
 from mccomd.cloud.rows import check_rows, last_rows, legacy_rows, sglang_row, vllm_row
 from mccomd.cloud.verify import Scores
-from mccomd.errors import CloudError, PluginError
+from mccomd.errors import CloudError
 from mccomd.hooks import Backend, CloudRequest, Endpoint, PluginContext, Transport, hookimpl
 
 NAME = "completions"
@@ -241,11 +241,7 @@ def mccomd_backends(context: PluginContext) -> list[Backend]:
     if context.transport is None or context.endpoint is None:
         return []
     endpoint = context.endpoint
-    dialect = DIALECTS.get(endpoint.dialect or "generic")
-    if dialect is None:
-        raise PluginError(f"cloud.dialect is {endpoint.dialect!r}; there are {', '.join(DIALECTS)}")
-    if not endpoint.url or not endpoint.model:
-        raise PluginError("backend 'completions' needs cloud.url and cloud.model")
+    dialect = dialect_of(endpoint, DIALECTS, NAME)
     adapter = Completions(endpoint, context.transport, dialect)
     caps_file = CapsFile(context.cache_dir, NAME, endpoint)
     return [StrategyBackend(NAME, adapter, caps_file)]
