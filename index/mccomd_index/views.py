@@ -258,8 +258,10 @@ class Views:
 
     def seen(self, view: int, content: int) -> list[tuple[int, Place]]:
         """(layer, place) of each path that holds a content now, by path; the overlay hides what it covers."""
+        # Left to itself, SQLite walks all paths of the view for their order: 0.7 ms of 5,000, and not 5 µs.
         rows = self._db.execute(
-            "SELECT layer, path, content, blob, chunks, mark FROM places p WHERE content = ? AND view = ?"
+            "SELECT layer, path, content, blob, chunks, mark FROM places p INDEXED BY by_content"
+            " WHERE content = ? AND view = ?"
             " AND (layer = 1 OR NOT EXISTS (SELECT 1 FROM places o WHERE o.view = p.view AND o.path = p.path"
             " AND o.layer = 1)) ORDER BY path",
             (content, view),
