@@ -138,10 +138,10 @@ class _Worker:
         raise IndexingError("the indexing process ended without an answer")
 
 
-def scratch_clone(repository: Repository, place: Path) -> Repository:
-    """A bare clone at the same HEAD that shares the repository's objects."""
+def scratch_clone(repository: Repository, place: Path, commit: str | None = None) -> Repository:
+    """A bare clone that shares the repository's objects, at the same HEAD or at another commit."""
     _git(None, "clone", "--quiet", "--shared", "--bare", repository.git_dir, str(place))
-    _git(place, "update-ref", "--no-deref", "HEAD", str(repository.head))
+    _git(place, "update-ref", "--no-deref", "HEAD", commit or str(repository.head))
     found = find_repository(place)
     if found is None:
         raise RepositoryError(f"{place}: the scratch clone is no repository")

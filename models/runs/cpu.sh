@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Training on whatever CPU is left over: idle priority, short samples, a checkpoint every few minutes. Started again, it goes on.
 #
-#   cpu.sh CLONES FOLDER [TOKENS]     CLONES: bare clones of models/mccomd_models/training/corpus.toml, see sources.py
+#   [BITS=4] cpu.sh CLONES FOLDER [TOKENS]     CLONES: bare clones of models/mccomd_models/training/corpus.toml, see sources.py
 #
-# TOKENS is where the learning rate's cosine ends; it may be another one each time. Stop it with SIGTERM; its process
-# group stands in FOLDER/pid, so that a measurement can pause it: kill -STOP -- -$(cat FOLDER/pid)
+# TOKENS is where the learning rate's cosine ends; it may be another one each time, and so may BITS: the last part of a
+# run should see its weights in as many bits as they will be stored in. Stop it with SIGTERM; its process group stands
+# in FOLDER/pid, so that a measurement can pause it: kill -STOP -- -$(cat FOLDER/pid)
 set -euo pipefail
 clones=$1 folder=$2 tokens=${3:-600000}
 here=$(cd "$(dirname "$0")/../.." && pwd)
@@ -13,8 +14,8 @@ tokenizer=$(dirname "$(ls "$here"/models/*/tokenizer.json | head -1)")
 idle=$(command -v chrt > /dev/null && echo "chrt -i 0" || true)
 train=($idle nice -n 19 "$python" -m mccomd_models.training)
 
-# Sequences of some 200 tokens: what one costs goes with its length, what it teaches with its middle.
-shape=(--prefix 48 300 --suffix 16 80 --snippet 64 160 --with-snippets 0.3 --max-tokens 512 --per-file 4)
+# Sequences of some 250 tokens: what one costs goes with its length, what it teaches with its middle.
+shape=(--prefix 48 300 --suffix 16 80 --snippet 64 224 --with-snippets 0.5 --max-tokens 640 --per-file 4)
 prepare=("${train[@]}" prepare --repositories "$clones" --tokenizer "$tokenizer")
 [ -e "$folder/data" ] || "${prepare[@]}" --out "$folder/data" --per-repository 500 "${shape[@]}"
 [ -e "$folder/held-out" ] ||
@@ -23,7 +24,8 @@ prepare=("${train[@]}" prepare --repositories "$clones" --tokenizer "$tokenizer"
 # Waiting threads that spin take the time of those that work, on a machine that others use.
 export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0
 setsid "${train[@]}" run --data "$folder/data" --held-out "$folder/held-out" --folder "$folder/run" --tokens "$tokens" \
-  --batch-tokens 1024 --peak 2e-4 --warmup-tokens 12000 --rest-weight 0.2 --held-out-minutes 40 --log-steps 5 \
+  --batch-tokens 1024 --peak 2e-4 --warmup-tokens 12000 --rest-weight 0.2 --bits "${BITS:-0}" --compiled \
+  --held-out-minutes 40 --log-steps 5 \
   >> "$folder/run.log" 2>&1 < /dev/null &
 echo $! > "$folder/pid"
 echo "running as process group $!; log: $folder/run.log"

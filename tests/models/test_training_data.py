@@ -15,7 +15,7 @@ import pytest
 from mccomd.engine import LineEncoder, Tokenizer, shipped_models
 from mccomd.prompt import Budget, build_prompt
 from mccomd.statement import StatementRule
-from mccomd.types import Query
+from mccomd.types import Query, Snippet
 from mccomd_models.training import sources
 from mccomd_models.training.batches import Batch, Batches, Place, pack
 from mccomd_models.training.duplicates import NearDuplicates
@@ -23,7 +23,7 @@ from mccomd_models.training.holes import Hole, find_statements, pick_hole, span_
 from mccomd_models.training.prepare import prepare
 from mccomd_models.training.quality import fault
 from mccomd_models.training.recipe import Shape
-from mccomd_models.training.retrieval import Bm25
+from mccomd_models.training.retrieval import Retrieval
 from mccomd_models.training.samples import CONVENTION, END, Maker
 from mccomd_models.training.shards import SHARD_TOKENS, Data, Sample, read_shards, write_shards
 from mccomd_models.training.sources import Entry, Source, corpus, excluded, fingerprint
@@ -87,6 +87,9 @@ def test_cursors_are_where_people_stop() -> None:
     text = "result = compute_area(width, height)\n"
     found = {(h.kind, text[: h.start]) for h in holes_of(text, brackets=0.0, rounds=400)}
     assert ("start", "") in found
+    block = "if ready:\n    " + text
+    below = {(h.kind, block[: h.start]) for h in holes_of(block, 0.0, 400)}
+    assert {("start", "if ready:" + end) for end in ("", "\n", "\n    ")} <= below
     assert ("token", "result = ") in found
     assert ("token", "result = compute_area(") in found
     assert ("inside", "result = comp") in found
@@ -172,19 +175,34 @@ def test_samples_of_a_library_spell_out_its_text(encoder: LineEncoder, tokenizer
     assert count > 40
 
 
-def test_snippets_come_from_other_files(encoder: LineEncoder, tokenizer: Tokenizer) -> None:
-    files = library()
-    index = Bm25(files)
-    source = next(s for s in files if s.path == "argparse.py")
-    hits = index.search("parser.add_argument(", "\nusage = parser.format_usage()\n", "shutil.py", 3)
-    assert {hit.path for hit in hits} == {"argparse.py"}
-    own = index.search(source.text[20_000:22_000], "", source.path, 4)
-    assert own
-    assert source.path not in {hit.path for hit in own}
+def test_snippets_are_those_of_the_daemon(tmp_path: Path, encoder: LineEncoder, tokenizer: Tokenizer) -> None:
+    """The real index and retrievers; what a file imports is found, nothing of the file itself is."""
+    used = "class Gauge:\n    def set_level(self, level: float, label: str) -> None:\n        pass\n"
+    user = "from gauges import Gauge\n\n\ndef fill(gauge: Gauge) -> None:\n    gauge.set_level(3.0, 'full')\n"
+    clone = tmp_path / "o+r"
+    commit = make_repository(clone, {"gauges.py": used, "user.py": user, "other.py": "x = 1\n" * 9})
+    source = Source("o/r", "user.py", user)
+    at = user.index("set_level")
+    hole = Hole(at, len(user) - 1, "token", len(user) - 1)
     shape = Shape(with_snippets=1, snippet=(200, 200))
-    sample = next(iter(Maker(encoder, shape).of_file(source, index, random.Random(2))))
-    separators = int((sample.ids == tokenizer.token_id("<file_sep>")).sum())
-    assert separators >= 2  # a snippet's and the file's own
+    with Retrieval(clone, commit) as retrieval:
+        sample = Maker(encoder, shape).of_hole(source, hole, retrieval, random.Random(2))
+    assert sample is not None
+    prompt = tokenizer.decode([int(i) for i in sample.ids[: sample.middle]])
+    assert prompt.index("gauges.py") < prompt.index("set_level") < prompt.index("user.py")
+    assert prompt.count("user.py") == 1
+    assert "'full'" not in prompt
+
+
+def test_holes_are_the_same_with_and_without_snippets(encoder: LineEncoder) -> None:
+    class Nothing:
+        def search(self, query: Query) -> list[Snippet]:
+            return []
+
+    for source in library():
+        makers = [Maker(encoder, Shape(with_snippets=share)) for share in (0.0, 1.0)]
+        made = [list(maker.of_file(source, Nothing(), random.Random(3))) for maker in makers]
+        assert [one.ids.tolist() for one in made[0]] == [one.ids.tolist() for one in made[1]]
 
 
 @pytest.mark.parametrize(

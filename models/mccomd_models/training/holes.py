@@ -25,6 +25,7 @@ MIN_MIDDLE = 5  # visible characters
 MAX_MIDDLE = 320
 MAX_SPAN = 120
 IMPORTS_KEPT = 0.2
+AT_LINE_START, AT_LINE_END = 0.25, 0.15  # of the holes at a statement's start
 _SKIPPED = (ast.Pass, ast.Break, ast.Continue)
 _TOKEN = re.compile(
     r"""(?P<string>[rbfuRBFU]{0,2}(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))|(?P<name>[^\W\d]\w*)|(?P<number>\d[\w.]*)"""
@@ -145,10 +146,12 @@ def pick_hole(text: str, statement: Statement, rng: random.Random, brackets: flo
 
 
 def _start_hole(text: str, statement: Statement, rng: random.Random) -> Hole | None:
-    """At the statement's first character, or, one time in four, on the empty line before its indentation."""
-    start = statement.start
-    if rng.random() < 0.25:
+    """At the statement's first character, before its indentation, or at the end of the line above."""
+    start, chance = statement.start, rng.random()
+    if chance < AT_LINE_START + AT_LINE_END:
         start = text.rfind("\n", 0, start) + 1
+    if chance < AT_LINE_END and start > 1 and not text[start - 2].isspace():
+        start -= 1
     return Hole(start, statement.end, "start", statement.end)
 
 

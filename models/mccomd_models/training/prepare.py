@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import random
@@ -18,7 +19,7 @@ from mccomd.engine.tokenizer import Tokenizer
 from mccomd_models.training.duplicates import NearDuplicates
 from mccomd_models.training.quality import fault
 from mccomd_models.training.recipe import Shape
-from mccomd_models.training.retrieval import Bm25
+from mccomd_models.training.retrieval import Retrieval
 from mccomd_models.training.samples import CONVENTION, Maker
 from mccomd_models.training.shards import Sample, write_shards
 from mccomd_models.training.sources import (
@@ -114,11 +115,15 @@ def _samples(job: _Job) -> list[Sample]:
     """Samples of the good files; snippets may come from any: that is what the daemon's index holds."""
     rng = random.Random(f"{job.seed} {job.entry.name}")
     encoder = LineEncoder(Tokenizer(job.tokenizer, CONVENTION.token_names(), 1 << 16))
-    maker, everything = Maker(encoder, job.shape), _sources(job.clones, job.entry)
-    good = [source for source in everything if source.path in job.good]
-    index = Bm25(everything) if job.shape.with_snippets and good else None
-    made = (s for source in rng.sample(good, len(good)) for s in maker.of_file(source, index, rng))
-    return list(itertools.islice(made, job.limit))
+    maker = Maker(encoder, job.shape)
+    good = [source for source in _sources(job.clones, job.entry) if source.path in job.good]
+    clone = find_clone(job.clones, job.entry.name)
+    with contextlib.ExitStack() as stack:
+        retrieval = None
+        if job.shape.with_snippets and good and clone is not None:
+            retrieval = stack.enter_context(Retrieval(clone, job.entry.commit))
+        made = (s for source in rng.sample(good, len(good)) for s in maker.of_file(source, retrieval, rng))
+        return list(itertools.islice(made, job.limit))
 
 
 def _sources(clones: Path, entry: Entry) -> list[Source]:

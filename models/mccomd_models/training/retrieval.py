@@ -1,73 +1,71 @@
-"""What the daemon's retriever would have found: BM25 over a repository's chunks, in memory.
-
-Chunks, words and query are the index's and the built-in retriever's own; only the search is done here, so
-that hundreds of thousands of samples need no index on disk.
-"""
+"""What the daemon would have shown at a cursor: its index of a commit, its retrievers, its order."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
+import asyncio
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
 
-import numpy as np
-from numpy.typing import NDArray
+from mccomd.config import IndexConfig
+from mccomd.indexing import Indexing
+from mccomd.lookup import IndexLookup
+from mccomd.plugins import PluginOptions, Plugins
+from mccomd.types import Query, Snippet
+from mccomd_index import IndexOptions, find_repository
+from mccomd_index.bench import scratch_clone
 
-from mccomd.types import Snippet
-from mccomd_index.chunk import chunk, split_lines
-from mccomd_index.tokens import index_text, query_terms
-from mccomd_models.training.sources import Source
-from mccomd_plugins.bm25 import query_text
+__all__ = ["Retrieval", "Retriever"]
 
-__all__ = ["Bm25"]
-
-K1, B = 1.2, 0.75
-MAX_TERMS = 60  # of a query, the nearest to the cursor first
+PATIENCE_S = 60.0  # for one query: nobody waits for it
 
 
-class Bm25:
-    """The chunks of one repository's files."""
+class Retriever(Protocol):
+    """Where a sample's snippets come from."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self._chunks: list[tuple[Source, int, int]] = []  # start and end line, 1-based, inclusive
-        postings: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        lengths: list[int] = []
-        self._files: dict[str, slice] = {}  # a path's chunks
-        for source in sources:
-            first = len(lengths)
-            lines = split_lines(source.text)
-            for start, end in chunk(lines, "python"):
-                words = index_text("\n".join(lines[start - 1 : end])).split()
-                for word, count in Counter(words).items():
-                    postings[word].append((len(lengths), count))
-                self._chunks.append((source, start, end))
-                lengths.append(len(words))
-            self._files[source.path] = slice(first, len(lengths))
-        sizes = np.array(lengths, np.float32)
-        self._saturation = K1 * (1 - B + B * sizes / max(1.0, float(sizes.mean()) if lengths else 1.0))
-        self._postings = {word: np.array(found, np.int32) for word, found in postings.items()}
+    def search(self, query: Query) -> Sequence[Snippet]: ...
 
-    def search(self, prefix: str, suffix: str, path: str, limit: int) -> list[Snippet]:
-        """The best chunks of other files than `path`, best first."""
-        scores = self._scores(query_terms(query_text(prefix, suffix))[:MAX_TERMS])
-        if path in self._files:
-            scores[self._files[path]] = 0
-        best = np.argsort(-scores, kind="stable")[:limit]
-        return [self._snippet(int(index), float(scores[index])) for index in best if scores[index] > 0]
 
-    def _snippet(self, index: int, score: float) -> Snippet:
-        source, start, end = self._chunks[index]
-        text = "\n".join(split_lines(source.text)[start - 1 : end])
-        return Snippet(source.path, start, end, text, score, "", "bm25")
+class Retrieval:
+    """The index of one commit of a repository, in a folder that goes when this does; a context manager.
 
-    def _scores(self, terms: Sequence[str]) -> NDArray[np.float32]:
-        count = len(self._chunks)
-        scores = np.zeros(count, np.float32)
-        for term in terms:
-            found = self._postings.get(term)
-            if found is None:
-                continue
-            rarity = math.log(1 + (count - len(found) + 0.5) / (len(found) + 0.5))
-            chunks, counts = found[:, 0], found[:, 1]
-            scores[chunks] += rarity * counts * (K1 + 1) / (counts + self._saturation[chunks])
-        return scores
+    The index holds the file that a query stands in as it was written, answer included: no snippet is from it.
+    """
+
+    def __init__(self, clone: Path, commit: str) -> None:
+        """Index it.  Raises RepositoryError, ValueError when there is no repository."""
+        repository = find_repository(clone)
+        if repository is None:
+            raise ValueError(f"{clone}: no git repository")
+        self._scratch = tempfile.TemporaryDirectory()
+        self._loop = asyncio.new_event_loop()
+        self._clone = scratch_clone(repository, Path(self._scratch.name, "clone.git"), commit)
+        self._loop.run_until_complete(self._index())
+
+    async def _index(self) -> None:
+        place = Path(self._scratch.name, "index")
+        self._indexing = Indexing(place, lambda _: (IndexOptions(), ()), IndexConfig)
+        self._plugins = Plugins(PluginOptions(), self._indexing.search, lookup=IndexLookup(self._indexing))
+        self._root = await self._indexing.require(self._clone.git_dir)
+        await self._indexing.refresh(self._root)
+
+    def search(self, query: Query) -> list[Snippet]:
+        """Snippets of other files than the query's, as the daemon would order them."""
+        place = str(Path(self._root, query.relative_path))
+        asked = replace(query, path=place, repository=self._root)
+        found = self._loop.run_until_complete(self._plugins.retrieve(asked, PATIENCE_S))
+        return [snippet for snippet in found if snippet.path != query.relative_path]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._plugins.close()
+        self._loop.run_until_complete(self._indexing.close())
+        self._loop.close()
+        self._scratch.cleanup()

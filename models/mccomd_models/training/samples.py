@@ -1,13 +1,15 @@
 """A hole in a file -> the ids to train on: the daemon's own prompt, then what was to be written.
 
 The prompt is built by mccomd.prompt itself, healing included: it ends where a token may begin, and the middle
-begins with the characters that the prompt left out. Snippets come from the repository's other files.
+begins with the characters that the prompt left out. Snippets are what the
+daemon's retrievers find in the repository's other files.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from mccomd.types import Query
 from mccomd_models.training.holes import Hole, find_statements, pick_hole, span_hole
 from mccomd_models.training.quality import parse
 from mccomd_models.training.recipe import Shape
-from mccomd_models.training.retrieval import Bm25
+from mccomd_models.training.retrieval import Retriever
 from mccomd_models.training.shards import Sample
 from mccomd_models.training.sources import Source
 
@@ -43,7 +45,7 @@ class Maker:
         self._encoder, self._shape, self._convention = encoder, shape, convention
         self._end = encoder.token_id(END)
 
-    def of_file(self, source: Source, index: Bm25 | None, rng: random.Random) -> Iterator[Sample]:
+    def of_file(self, source: Source, retriever: Retriever | None, rng: random.Random) -> Iterator[Sample]:
         """Up to `per_file` samples of a file, fewer of a short one; none of one that does not parse."""
         tree = parse(source.text)
         if tree is None:
@@ -56,33 +58,38 @@ class Maker:
             else:
                 hole = pick_hole(source.text, statement, rng, self._shape.brackets)
             if hole is not None:
-                sample = self.of_hole(source, hole, index, rng)
+                sample = self.of_hole(source, hole, retriever, rng)
                 if sample is not None:
                     yield sample
 
-    def of_hole(self, source: Source, hole: Hole, index: Bm25 | None, rng: random.Random) -> Sample | None:
+    def of_hole(
+        self, source: Source, hole: Hole, retriever: Retriever | None, rng: random.Random
+    ) -> Sample | None:
         """The sample of one hole; None when it is longer than allowed."""
         text, shape = source.text, self._shape
         prefix, middle = text[: hole.start], text[hole.start : hole.end]
         suffix = hole.closing + text[hole.after :]
         if rng.random() < shape.without_suffix:
             suffix = hole.closing
-        snippets, room = [], 0
-        if index is not None and rng.random() < shape.with_snippets:
-            snippets = index.search(prefix, suffix, source.path, 4)
-            room = _between(shape.snippet, rng)
+        room, shown = _between(shape.snippet, rng), rng.random() < shape.with_snippets
         query = Query(
             path=source.path,
             relative_path=source.path,
             repository=None,
             language="python",
+            prefix=prefix,
+            suffix=suffix,
+            limit=4,
+        )
+        snippets = retriever.search(query) if retriever is not None and shown else []
+        seen = replace(
+            query,
             prefix=_last(prefix, _between(shape.prefix, rng)),
             suffix=_first(suffix, _between(shape.suffix, rng)),
-            limit=4,
         )
         # Room enough that build_prompt cuts nothing but snippets: what it would cut was cut above, at random.
         budget = Budget(8 * shape.max_tokens, room)
-        prompt = build_prompt(query, snippets, self._convention, self._encoder, budget)
+        prompt = build_prompt(seen, snippets, self._convention, self._encoder, budget)
         wanted = [*self._encoder.encode(prompt.healed + middle), self._end]
         ids = [*prompt.ids, *wanted]
         if len(ids) > shape.max_tokens:
