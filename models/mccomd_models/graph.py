@@ -26,7 +26,7 @@ import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 from mccomd_models.architecture import FloatArray, LayerWeights, LlamaConfig, Weights
-from mccomd_models.quantise import quantise
+from mccomd_models.quantise import Blocks, quantise
 from mccomd_models.storage import TensorStore
 
 __all__ = ["Precision", "write_onnx"]
@@ -40,8 +40,13 @@ ACCURACY_INT8 = 4  # MatMulNBits quantises the activations to int8, block by blo
 class Precision:
     """How the matrices are stored and multiplied."""
 
-    kind: Literal["int8", "fp32"] = "int8"
-    block: int = 32  # weights to a scale, int8 only
+    kind: Literal["int8", "int4", "fp32"] = "int8"
+    block: int = 32  # weights to a scale, int8 and int4
+
+    @property
+    def bits(self) -> int:
+        """Of the layers' matrices; the embedding and the head have 8 where these have fewer."""
+        return {"int8": 8, "int4": 4, "fp32": 32}[self.kind]
 
 
 @dataclass(slots=True)
@@ -63,24 +68,29 @@ class _Graph:
         """x (1, n, in) -> (1, n, out); matrix is (out, in)."""
         if self.precision.kind == "fp32":
             return self.node("MatMul", [x, self.store.add(f"{out}.w", matrix.T)], [out], domain="")
-        blocks = quantise(matrix, self.precision.block)
-        values, scales = self.store.add(f"{out}.q", blocks.values), self.store.add(f"{out}.s", blocks.scales)
-        return self._matmul_8bit(x, values, scales, matrix.shape, out)
+        return self._quantised(x, quantise(matrix, self.precision.block, self.precision.bits), out)
 
-    def _matmul_8bit(self, x: str, values: str, scales: str, shape: tuple[int, ...], out: str) -> str:
+    def _quantised(self, x: str, blocks: Blocks, out: str) -> str:
+        values, scales = self.store.add(f"{out}.q", blocks.packed), self.store.add(f"{out}.s", blocks.scales)
+        out_width, count, block = blocks.values.shape
+        return self._matmul_bits(x, values, scales, (out_width, count * block), blocks.bits, out)
+
+    def _matmul_bits(
+        self, x: str, values: str, scales: str, shape: tuple[int, ...], bits: int, out: str
+    ) -> str:
         return self.node(
             "MatMulNBits",
             [x, values, scales],
             [out],
             N=shape[0],
             K=shape[1],
-            bits=8,
+            bits=bits,
             block_size=self.precision.block,
             accuracy_level=ACCURACY_INT8,
         )
 
     def embed(self, embedding: FloatArray) -> str:
-        """input_ids -> (1, n, hidden); the int8 table is a tied head's matrix too, stored once."""
+        """input_ids -> (1, n, hidden); a quantised table is a tied head's matrix too, stored once."""
         if self.precision.kind == "fp32":
             table = self.store.add("embedding", embedding)
             return self.node("Gather", [table, "input_ids"], ["embedded"], domain="", axis=0)
@@ -101,11 +111,11 @@ class _Graph:
 
     def head(self, x: str, weights: Weights) -> str:
         """(1, m, hidden) -> logits (1, m, vocab)."""
-        if weights.head is not None:
-            return self.linear(x, weights.head, "logits")
         if self.precision.kind == "fp32":
-            return self.linear(x, weights.embedding, "logits")
-        return self._matmul_8bit(x, "logits.q", "logits.s", weights.embedding.shape, "logits")
+            return self.linear(x, weights.embedding if weights.head is None else weights.head, "logits")
+        if weights.head is not None:
+            return self._quantised(x, quantise(weights.head, self.precision.block), "logits")
+        return self._matmul_bits(x, "logits.q", "logits.s", weights.embedding.shape, 8, "logits")
 
     def norm(self, x: str, gain: FloatArray, out: str) -> str:
         attributes = {"epsilon": self.config.norm_eps, "axis": -1, "stash_type": 1}

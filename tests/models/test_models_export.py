@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -38,11 +39,28 @@ def test_quantise(row: list[float], values: list[int], scales: list[float]) -> N
     np.testing.assert_allclose(blocks.scales, [scales], rtol=1e-6)
 
 
-def test_dequantise_is_within_half_a_step() -> None:
+@pytest.mark.parametrize(
+    ("row", "values", "scales", "packed"),
+    [
+        ([0.0, 0.0, 0.0, 0.0], [8] * 4, [0.0, 0.0], [0x88, 0x88]),
+        ([8.0, -7.0, 0.4, -0.8], [0, 15, 12, 0], [-1.0, 0.1], [0xF0, 0x0C]),
+        ([-8.0, 8.0, 3.0, 6.0], [0, 15, 4, 0], [1.0, -0.75], [0xF0, 0x04]),
+    ],
+)
+def test_four_bits(row: list[float], values: list[int], scales: list[float], packed: list[int]) -> None:
+    blocks = quantise(np.array([row], np.float32), 2, 4)
+    assert blocks.values.reshape(-1).tolist() == values
+    np.testing.assert_allclose(blocks.scales, [scales], rtol=1e-6)
+    assert blocks.packed.reshape(-1).tolist() == packed
+
+
+@pytest.mark.parametrize(("bits", "steps"), [(8, 0.5001), (4, 1.0001)])
+def test_dequantise_is_within_half_a_step(bits: int, steps: float) -> None:
+    """A whole one in 4 bits, for what is nearly the largest with the other sign: it would be 8."""
     matrix = np.random.default_rng(0).standard_normal((8, 64), np.float32)
-    blocks = quantise(matrix, 32)
+    blocks = quantise(matrix, 32, bits)
     error = np.abs(dequantise(blocks) - matrix).reshape(8, 2, 32)
-    assert (error <= blocks.scales[:, :, None] * 0.5001).all()
+    assert (error <= np.abs(blocks.scales[:, :, None]) * steps).all()
 
 
 def test_a_width_that_blocks_do_not_divide() -> None:
@@ -60,26 +78,29 @@ def test_heads_must_divide() -> None:
         LlamaConfig(1, 64, 64, 3, 1, 10, 1e4, 1e-5, 16)
 
 
-@pytest.mark.parametrize("block", [16, 32])
-def test_eight_bits_compute_nearly_what_their_weights_mean(tmp_path: Path, block: int) -> None:
+@pytest.mark.parametrize(("kind", "block"), [("int8", 16), ("int8", 32), ("int4", 32)])
+def test_few_bits_compute_nearly_what_their_weights_mean(
+    tmp_path: Path, kind: Literal["int8", "int4"], block: int
+) -> None:
     """The reference runs the very weights that the blocks stand for; activations are what is left to round.
 
     That is up to 1/254 of a block's largest activation at each matrix: over five seeds the logits are
     off by 1.5-2.4 % of their spread; a wrong layout of blocks or scales gives over 100 %.
     """
-    tiny = write_tiny(tmp_path, Precision("int8", block))
+    precision = Precision(kind, block)
+    tiny = write_tiny(tmp_path, precision)
     session = Session(tiny.folder, load_manifest(tiny.folder), EngineOptions(1, 128, 128))
     found = session.forward(IDS, len(IDS))
-    expected = forward(tiny.config, rounded(tiny.weights, block), IDS)
+    expected = forward(tiny.config, rounded(tiny.weights, precision), IDS)
     assert (found - expected).std() < 0.05 * expected.std()
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.85
 
 
-def rounded(weights: Weights, block: int) -> Weights:
-    """The weights after a round trip through 8 bits; norms stay as they are."""
+def rounded(weights: Weights, precision: Precision) -> Weights:
+    """The weights after a round trip through their bits; norms stay as they are, the embedding has 8."""
 
-    def trip(matrix: FloatArray) -> FloatArray:
-        return dequantise(quantise(matrix, block))
+    def trip(matrix: FloatArray, bits: int = precision.bits) -> FloatArray:
+        return dequantise(quantise(matrix, precision.block, bits))
 
     def layer(one: LayerWeights) -> LayerWeights:
         return LayerWeights(
@@ -94,7 +115,7 @@ def rounded(weights: Weights, block: int) -> Weights:
             down=trip(one.down),
         )
 
-    return Weights(trip(weights.embedding), tuple(map(layer, weights.layers)), weights.final_norm)
+    return Weights(trip(weights.embedding, 8), tuple(map(layer, weights.layers)), weights.final_norm)
 
 
 def test_the_embedding_is_stored_once(tmp_path: Path) -> None:
@@ -104,13 +125,20 @@ def test_the_embedding_is_stored_once(tmp_path: Path) -> None:
     assert places["embedding"] == places["logits.q"] != []
 
 
-def test_the_manifest_describes_the_weights(tmp_path: Path) -> None:
-    tiny = write_tiny(tmp_path, Precision("int8"))
+@pytest.mark.parametrize(
+    ("precision", "words"),
+    [
+        (Precision("int8"), "8-bit symmetric blocks of 32, embedding shared with the head"),
+        (Precision("int4"), "4-bit symmetric blocks of 32, 8-bit embedding shared with the head"),
+    ],
+)
+def test_the_manifest_describes_the_weights(tmp_path: Path, precision: Precision, words: str) -> None:
+    tiny = write_tiny(tmp_path, precision)
     manifest = load_manifest(tmp_path)
     verify(tmp_path, manifest)
     layers = sum(m.size for layer in tiny.weights.layers for m in all_matrices(layer))
     assert manifest.parameters == tiny.weights.embedding.size + tiny.weights.final_norm.size + layers
-    assert manifest.quantisation == "8-bit symmetric blocks of 32, embedding shared with the head"
+    assert manifest.quantisation == words
     assert set(manifest.files) == {"model.onnx", "model.onnx.data", "tokenizer.json"}
 
 

@@ -144,7 +144,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
     parser.add_argument("--name", default="mccomd-135m")
-    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8")
+    parser.add_argument("--precision", choices=("int8", "int4", "fp32"), default="int8")
     parser.add_argument("--block", type=int, default=32)
     parser.set_defaults(run=_export)
 

@@ -10,10 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mccomd_models.training.batches import Batch
-from mccomd_models.training.network import Layer, Network, Rows
+from mccomd_models.training.network import Layer, Matrix, Network, Rows
 from mccomd_models.training.recipe import Recipe
 
-__all__ = ["Body", "Losses", "Step", "choose_weights", "losses", "make_optimizer", "step", "to_rows"]
+__all__ = [
+    "Body",
+    "Losses",
+    "Step",
+    "choose_weights",
+    "losses",
+    "make_optimizer",
+    "round_weights",
+    "step",
+    "to_rows",
+]
 
 HEAD_ROWS = 16_384  # logits computed at once: 3.2 GB in float32
 
@@ -36,6 +46,15 @@ def choose_weights(network: Network, learns: str) -> list[nn.Parameter]:
             assert isinstance(layer, Layer)
             layer.adapt(int(number))
     return [p for p in network.parameters() if p.requires_grad]
+
+
+def round_weights(network: Network, bits: int, block: int) -> None:
+    """See all matrices of the layers rounded.  ValueError: low-rank parts cannot be."""
+    for layer in network.layers:
+        assert isinstance(layer, Layer)
+        if not isinstance(layer.qkv, Matrix):
+            raise ValueError("weights that learn in low rank cannot be seen rounded")
+        layer.round(bits, block)
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:

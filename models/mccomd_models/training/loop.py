@@ -1,8 +1,8 @@
 """One run: batches, steps, held-out losses, checkpoints, log. Stopped, it goes on as if it had not been.
 
 A run's folder holds the checkpoint and log.jsonl, a line for each few steps ("step") and each held-out
-measurement ("held_out"). Only the recipe's length, the batch sizes of later steps and the machine may change
-between two parts of a run.
+measurement ("held_out"). Only the recipe's length and bits, the batch sizes of later steps, the data and the
+machine may change between two parts of a run.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from mccomd_models.training.learn import (
     choose_weights,
     losses,
     make_optimizer,
+    round_weights,
     step,
 )
 from mccomd_models.training.network import Network, load_weights, read_weights
@@ -61,6 +62,8 @@ class Run:
         network = Network(config)
         load_weights(network, weights)
         parameters = choose_weights(network, recipe.learns)
+        if recipe.bits:
+            round_weights(network, recipe.bits, recipe.block)
         network.to(device)
         run = cls(
             plan,

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mccomd_models.architecture import FloatArray, LayerWeights, LlamaConfig, Weights
+from mccomd_models.training.rounding import rounded
 
-__all__ = ["Layer", "LowRank", "Network", "Rows", "load_weights", "read_weights"]
+__all__ = ["Layer", "LowRank", "Matrix", "Network", "Rows", "load_weights", "read_weights"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,19 @@ class Rows:
         return same.tril()[:, None]
 
 
+class Matrix(nn.Linear):
+    """A linear map without bias whose weights may be seen rounded."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+        self.bits = 0  # 0: as they are
+        self.block = 32
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = rounded(self.weight, self.bits, self.block) if self.bits else self.weight
+        return F.linear(x, weight)
+
+
 class LowRank(nn.Module):
     """A matrix that stays, plus the product of two thin ones that learns. Source: Hu et al. 2021."""
 
@@ -56,17 +70,22 @@ class Layer(nn.Module):
         hidden, kv = config.hidden, config.kv_heads * config.head_dim
         self.config = config
         self.attention_norm = nn.Parameter(torch.ones(hidden))
-        self.qkv = nn.Linear(hidden, config.heads * config.head_dim + 2 * kv, bias=False)
-        self.output = nn.Linear(config.heads * config.head_dim, hidden, bias=False)
+        self.qkv = Matrix(hidden, config.heads * config.head_dim + 2 * kv)
+        self.output = Matrix(config.heads * config.head_dim, hidden)
         self.ffn_norm = nn.Parameter(torch.ones(hidden))
-        self.gate_up = nn.Linear(hidden, 2 * config.ffn, bias=False)
-        self.down = nn.Linear(config.ffn, hidden, bias=False)
+        self.gate_up = Matrix(hidden, 2 * config.ffn)
+        self.down = Matrix(config.ffn, hidden)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         eps, width = self.config.norm_eps, (self.config.hidden,)
         x = x + self._attention(F.rms_norm(x, width, self.attention_norm, eps), cos, sin, mask)
         gate, up = self.gate_up(F.rms_norm(x, width, self.ffn_norm, eps)).chunk(2, dim=-1)
         return x + self.down(F.silu(gate) * up)
+
+    def round(self, bits: int, block: int) -> None:
+        """See the four matrices in so many bits."""
+        for matrix in (self.qkv, self.output, self.gate_up, self.down):
+            matrix.bits, matrix.block = bits, block
 
     def adapt(self, rank: int) -> None:
         """Let the four matrices learn in low rank."""

@@ -41,6 +41,8 @@ class Recipe:
     rest_weight: float = 0.0  # of the prompt's own next-token loss
     rest_share: float = 0.25  # of its tokens that are looked at
     learns: str = "all"  # "all", "last N" layers, norms and markers, or "rank R"
+    bits: int = 0  # the layers' matrices are rounded to in the forward pass: see rounding.py; 0: are not
+    block: int = 32  # weights to a scale, of rounded ones
 
 
 @dataclass(frozen=True, slots=True)
