@@ -18,7 +18,7 @@ from mccomd.bench.measured import Block, Measured, Plan
 from mccomd.bench.own_daemon import Company, OwnDaemon, cpu_seconds
 from mccomd.bench.peer import Ask, LlamaServer, Settings, choose, physical_cores, prompt_of, require
 from mccomd.bench.replay import Options, Sample, cold, cold_texts, replay, windows
-from mccomd.bench.weights import q8_gguf
+from mccomd.bench.weights import gguf_of
 from mccomd.config import CompletionConfig, ModelConfig
 from mccomd.engine import Manifest, Tokenizer, load_manifest
 from mccomd.engine.line_encoder import LineEncoder
@@ -123,7 +123,7 @@ def _set_up(plan: Plan, say: Callable[[str], None]) -> _Setup:
     encoder = LineEncoder(Tokenizer(folder, manifest.prompt.token_names(), manifest.vocab))
     gguf = None
     if plan.peer:
-        gguf = q8_gguf(manifest.name, plan.gguf, find_paths().cache_dir / "bench", say)
+        gguf = gguf_of(manifest.name, folder, plan.gguf, find_paths().cache_dir / "bench", say)
     return _Setup(plan, folder, manifest, encoder, gguf)
 
 

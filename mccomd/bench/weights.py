@@ -1,6 +1,6 @@
-"""The shipped model's weights as llama.cpp's Q8_0: made once, kept in the user's cache.
+"""The weights of the model under test, as a GGUF for llama.cpp: made once, kept in the user's cache.
 
-Knows the one model whose origin mccomd ships the recipe of; for any other a GGUF file is given.
+Knows where the shipped model's tokenizer and dimensions are from; for any other model a GGUF file is given.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from mccomd.errors import MccomdError
 
-__all__ = ["EXTRA", "KNOWN", "missing", "q8_gguf"]
+__all__ = ["EXTRA", "KNOWN", "gguf_of", "missing"]
 
-KNOWN = "smollm2-135m"
+KNOWN = ("mccomd-135m", "smollm2-135m")
 EXTRA = "pip install 'mccomd[bench]'"
-# The core imports nothing that makes models: the recipe runs in a process of its own.
+# The core imports nothing that makes models: the recipes run in a process of their own.
 _FETCH = (
     "import pathlib, sys; from mccomd_models.fetch import fetch_gguf; fetch_gguf(pathlib.Path(sys.argv[1]))"
 )
+_CONVERT = "from mccomd_models.gguf_target import main; main()"
 
 
 def missing(library: str, what: str) -> MccomdError:
@@ -30,76 +30,44 @@ def missing(library: str, what: str) -> MccomdError:
     return MccomdError(f"{what} needs {library}: {EXTRA}")
 
 
-def q8_gguf(model: str, source: Path | None, cache: Path, say: Callable[[str], None]) -> Path:
-    """A GGUF file with the model's weights, every matrix in Q8_0.
+def gguf_of(model: str, folder: Path, source: Path | None, cache: Path, say: Callable[[str], None]) -> Path:
+    """A GGUF file with the weights of a model folder, or of another GGUF in Q8_0.
 
-    source: a GGUF of the same weights; None: the one that the shipped model was made from, downloaded.
-    Raises MccomdError.
+    model: its name; source: a GGUF of the same weights, None: they are the folder's.  Raises MccomdError.
     """
-    if source is None and model != KNOWN:
+    if source is None and model not in KNOWN:
         raise MccomdError(f"no recipe for the GGUF of {model}: name a file of the same weights with --gguf")
-    name = model if source is None else hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:12]
-    stamp = "" if source is None else f"-{int(_stat_mtime(source))}"
-    target = cache / f"{name}{stamp}-q8_0.gguf"
+    target = (
+        cache / f"{model if source is None else 'given'}-{_stamp(source or folder / 'manifest.json')}.gguf"
+    )
     if target.exists():
         return target
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        made, own = Path(scratch, "made.gguf"), [str(folder)] if source is None else []
         if source is None:
             source = Path(scratch, "source.gguf")
-            say("downloading the weights that the shipped model was made from (98 MB)")
-            _fetch(source)
-        say("converting the weights to Q8_0 for llama.cpp (once)")
-        made = Path(scratch, "made.gguf")
-        _convert(source, made)
+            say("downloading the file that the shipped model's tokenizer is from (98 MB)")
+            _run(_FETCH, [str(source)], "cannot download it")
+        say("converting the weights for llama.cpp (once)")
+        _run(_CONVERT, [str(source), str(made), *own], f"cannot convert {source}")
         made.replace(target)
     return target
 
 
-def _stat_mtime(path: Path) -> float:
+def _stamp(file: Path) -> str:
+    """Another one whenever the file was written anew."""
     try:
-        return path.stat().st_mtime
+        changed = file.stat().st_mtime_ns
     except OSError as error:
-        raise MccomdError(f"cannot read {path}: {error.strerror}") from error
+        raise MccomdError(f"cannot read {file}: {error.strerror}") from error
+    return hashlib.sha256(f"{file.resolve()} {changed}".encode()).hexdigest()[:12]
 
 
-def _fetch(target: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", _FETCH, str(target)], capture_output=True, text=True)
+def _run(code: str, arguments: list[str], failed: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise MccomdError(f"cannot download the weights ({said[-1]}): name a GGUF file with --gguf")
-
-
-def _convert(source: Path, target: Path) -> None:
-    """Copy a GGUF with all matrices as Q8_0 and all vectors as float32."""
-    try:
-        import gguf
-        import numpy as np
-        from gguf.quants import dequantize, quantize
-    except ImportError as error:
-        raise missing("gguf", "converting weights") from error
-    try:
-        reader = gguf.GGUFReader(source)
-    except (OSError, ValueError) as error:
-        raise MccomdError(f"{source} is no GGUF file: {error}") from error
-    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
-    for name, field in reader.fields.items():
-        if not name.startswith("GGUF.") and name not in _WRITTEN_BY_US:
-            types: list[Any] = field.types
-            writer.add_key_value(name, field.contents(), types[0], types[1] if len(types) > 1 else None)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    q8 = gguf.GGMLQuantizationType.Q8_0
-    for tensor in reader.tensors:
-        values = dequantize(tensor.data, tensor.tensor_type)
-        if values.ndim == 2:
-            writer.add_tensor(tensor.name, quantize(values, q8), raw_dtype=q8)
-        else:
-            writer.add_tensor(tensor.name, values.astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-_WRITTEN_BY_US = ("general.architecture", "general.file_type", "general.quantization_version")
+        if "No module named" in said[-1]:
+            raise missing(said[-1].rpartition("named ")[2].strip("'"), "converting weights")
+        raise MccomdError(f"{failed} ({said[-1]}): name a GGUF file with --gguf")

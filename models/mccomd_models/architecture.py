@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FloatArray", "LayerWeights", "LlamaConfig", "Weights", "random_weights", "rotate_half_order"]
+__all__ = [
+    "FloatArray",
+    "LayerWeights",
+    "LlamaConfig",
+    "Weights",
+    "interleaved_order",
+    "random_weights",
+    "rotate_half_order",
+]
 
 FloatArray = NDArray[np.float32]
 
@@ -126,3 +134,10 @@ def rotate_half_order(matrix: FloatArray, heads: int) -> FloatArray:
     out, inner = matrix.shape
     pairs = matrix.reshape(heads, out // heads // 2, 2, inner)
     return np.ascontiguousarray(pairs.swapaxes(1, 2).reshape(out, inner))
+
+
+def interleaved_order(matrix: FloatArray, heads: int) -> FloatArray:
+    """The inverse of rotate_half_order."""
+    out, inner = matrix.shape
+    halves = matrix.reshape(heads, 2, out // heads // 2, inner)
+    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(out, inner))
