@@ -26,6 +26,7 @@ HEAL_WORD = 24  # characters: a longer word is not healed
 HEAL_TAIL = 64  # characters at the end of the prefix that are looked at
 _BLANK_END = re.compile(r"[ \t\n]+\Z")
 _PUNCTUATION_END = re.compile(r"[!-/:-@\[-`{-~]{1,8}\Z")
+_CLOSERS = re.compile(r"[)\]}>\"'`;,: \t]{1,8}(?=\n|\Z)")
 _CHARS_PER_TOKEN = 8  # no code is denser: a bound on what must be tokenised, not an estimate
 
 
@@ -133,7 +134,8 @@ class _Special:
         if self._kind == "prefix":
             return []
         share = int(room * SUFFIX_SHARE)
-        return self._encoder.encode(clean_text(suffix[: share * _CHARS_PER_TOKEN]))[:share]
+        seen = without_closers(suffix[: share * _CHARS_PER_TOKEN].replace("\r\n", "\n"))
+        return self._encoder.encode(clean_text(seen))[:share]
 
     def arrange(self, head: list[int], header: list[int], suffix: list[int], prefix: list[int]) -> list[int]:
         match self._kind:
@@ -147,6 +149,16 @@ class _Special:
 
     def _ids(self, name: str | None) -> list[int]:
         return [] if name is None else [self._encoder.token_id(name)]
+
+
+def without_closers(suffix: str) -> str:
+    """The suffix without brackets and quotes that end the cursor's line: an editor may have put them there.
+
+    They come with one keystroke and go with another, and the suffix stands first: each time the whole prompt
+    would be read again. The model writes them, too, and postprocess.py drops what stands there twice.
+    """
+    found = _CLOSERS.match(suffix)
+    return suffix[found.end() :] if found else suffix
 
 
 def _render_snippets(

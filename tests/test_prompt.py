@@ -159,6 +159,21 @@ def test_a_healed_prompt_ends_where_a_token_ends(tokenizer: Tokenizer, text: str
     assert [place for place in wrong if place not in EXCEPTIONS] == []
 
 
+@pytest.mark.parametrize(
+    ("suffix", "seen"),
+    [
+        (")", ""),
+        (")\nreturn x\n", "\nreturn x\n"),
+        ('")]:\r\nreturn x', "\nreturn x"),
+        ("\nreturn x", "\nreturn x"),
+        (", b)\n", ", b)\n"),
+        ("))))))))) too many", "))))))))) too many"),
+    ],
+)
+def test_brackets_that_an_editor_closes_do_not_move_the_prompt(suffix: str, seen: str) -> None:
+    assert build("x = (", suffix, convention=SPM).startswith(f"<suf>{seen}<pre>")
+
+
 def test_the_best_snippet_stands_last() -> None:
     text = build("x", snippets=(snippet("best"), snippet("second")))
     assert text.index("second") < text.index("best")

@@ -76,41 +76,31 @@ def test_statements(text: str, expected: list[str]) -> None:
     assert statements_of(text) == expected
 
 
-def holes_of(text: str, brackets: float, rounds: int = 40) -> list[Hole]:
+def holes_of(text: str, rounds: int = 40) -> list[Hole]:
     rng = random.Random(3)
     statements = find_statements(text, ast.parse(text), rng)
-    holes = (pick_hole(text, s, rng, brackets) for s in statements for _ in range(rounds))
+    holes = (pick_hole(text, s, rng) for s in statements for _ in range(rounds))
     return [hole for hole in holes if hole is not None]
 
 
 def test_cursors_are_where_people_stop() -> None:
     text = "result = compute_area(width, height)\n"
-    found = {(h.kind, text[: h.start]) for h in holes_of(text, brackets=0.0, rounds=400)}
+    found = {(h.kind, text[: h.start]) for h in holes_of(text, rounds=400)}
     assert ("start", "") in found
     block = "if ready:\n    " + text
-    below = {(h.kind, block[: h.start]) for h in holes_of(block, 0.0, 400)}
+    below = {(h.kind, block[: h.start]) for h in holes_of(block, 400)}
     assert {("start", "if ready:" + end) for end in ("", "\n", "\n    ")} <= below
     assert ("token", "result = ") in found
     assert ("token", "result = compute_area(") in found
     assert ("inside", "result = comp") in found
-    assert all(text[h.start : h.end] and h.end == len(text) - 1 for h in holes_of(text, 0.0))
-
-
-def test_brackets_that_the_editor_closed() -> None:
-    text = "if check(first, second=other):\n    pass\n"
-    found = {(text[: h.start], text[h.start : h.end], h.closing) for h in holes_of(text, 1.0)}
-    assert found == {
-        ("if check(", "first, second=other", "):"),
-        ("if check(first,", " second=other", "):"),
-        ("if check(first, second=", "other", "):"),
-    }
+    assert all(text[h.start : h.end] and h.end == len(text) - 1 for h in holes_of(text))
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_middles_end_where_the_daemon_stops(name: str) -> None:
     """A model that learnt to write on, or to stop early, would be cut or lack its end."""
     text = (LIBRARY / name).read_text()
-    holes = [h for h in holes_of(text, 0.0, rounds=2) if text[h.start : h.end].strip()]
+    holes = [h for h in holes_of(text, rounds=2) if text[h.start : h.end].strip()]
     holes = random.Random(1).sample(holes, min(len(holes), 60))
     agree = 0
     for hole in holes:
@@ -120,7 +110,7 @@ def test_middles_end_where_the_daemon_stops(name: str) -> None:
 
 
 def test_shares_of_cursors() -> None:
-    counts = Counter(hole.kind for source in library() for hole in holes_of(source.text, 0.0, rounds=3))
+    counts = Counter(hole.kind for source in library() for hole in holes_of(source.text, rounds=3))
     total = counts.total()
     assert 0.34 < counts["start"] / total < 0.55
     assert 0.3 < counts["token"] / total < 0.46
@@ -141,7 +131,7 @@ def test_a_sample_is_the_daemons_prompt_and_the_rest_of_the_statement(
     """Healing included: the prompt ends before the word at the cursor, which the middle begins with."""
     text = "import math\n\ndef area(radius):\n    return math.pi * radius\n\nprint(area(2))\n"
     start = text.index("radius\n")  # "math.pi * ra|dius"
-    hole = Hole(start + 2, start + 6, "inside", start + 6)
+    hole = Hole(start + 2, start + 6, "inside")
     shape = Shape(with_snippets=0, without_suffix=0)
     sample = Maker(encoder, shape).of_hole(Source("a/b", "src/circle.py", text), hole, None, random.Random(0))
     assert sample is not None
@@ -183,7 +173,7 @@ def test_snippets_are_those_of_the_daemon(tmp_path: Path, encoder: LineEncoder, 
     commit = make_repository(clone, {"gauges.py": used, "user.py": user, "other.py": "x = 1\n" * 9})
     source = Source("o/r", "user.py", user)
     at = user.index("set_level")
-    hole = Hole(at, len(user) - 1, "token", len(user) - 1)
+    hole = Hole(at, len(user) - 1, "token")
     shape = Shape(with_snippets=1, snippet=(200, 200))
     with Retrieval(clone, commit) as retrieval:
         sample = Maker(encoder, shape).of_hole(source, hole, retrieval, random.Random(2))

@@ -1,8 +1,9 @@
 """Where a cursor may stand in a file, and what is to be written there.
 
 Statement holes are those of a realistic completion: the rest of a statement from its start, from behind some
-tokens, or from inside an identifier, up to the statement's end. Bracket holes end before a bracket that the
-editor closed by itself. Span holes are arbitrary characters. Pure.
+tokens, or from inside an identifier, up to the statement's end. Brackets that an editor closed by itself
+need no holes of their own: the prompt does not show them (mccomd/prompt.py). Span holes are arbitrary
+characters. Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Literal
 
 __all__ = ["Hole", "Kind", "Statement", "find_statements", "pick_hole", "span_hole"]
 
-Kind = Literal["start", "token", "inside", "bracket", "span"]
+Kind = Literal["start", "token", "inside", "span"]
 
 MAX_LINES = 6
 MAX_LINE = 160
@@ -49,13 +50,11 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """text[start:end] is the middle; the suffix is `closing`, then the file from `after` on."""
+    """text[start:end] is the middle."""
 
     start: int
     end: int
     kind: Kind
-    after: int
-    closing: str = ""  # what the editor wrote by itself
 
 
 def find_statements(text: str, tree: ast.Module, rng: random.Random) -> list[Statement]:
@@ -132,13 +131,11 @@ def _visible(text: str) -> int:
     return len("".join(text.split()))
 
 
-def pick_hole(text: str, statement: Statement, rng: random.Random, brackets: float) -> Hole | None:
+def pick_hole(text: str, statement: Statement, rng: random.Random) -> Hole | None:
     """A hole in one statement: 40 % at its start, 40 % behind some tokens, 20 % inside an identifier.
 
-    brackets: the share of holes that end before a bracket the editor closed. None: there is no place for it.
+    None: there is no place for it.
     """
-    if rng.random() < brackets:
-        return _bracket_hole(text, statement, rng)
     choose: Callable[[str, Statement, random.Random], Hole | None]
     choose = rng.choices([_start_hole, _token_hole, _inside_hole], weights=[40, 40, 20])[0]
     hole = choose(text, statement, rng)
@@ -152,7 +149,7 @@ def _start_hole(text: str, statement: Statement, rng: random.Random) -> Hole | N
         start = text.rfind("\n", 0, start) + 1
     if chance < AT_LINE_END and start > 1 and not text[start - 2].isspace():
         start -= 1
-    return Hole(start, statement.end, "start", statement.end)
+    return Hole(start, statement.end, "start")
 
 
 def _token_hole(text: str, statement: Statement, rng: random.Random) -> Hole | None:
@@ -168,7 +165,7 @@ def _token_hole(text: str, statement: Statement, rng: random.Random) -> Hole | N
     if not options:
         return None
     start = rng.choices([o[1] for o in options], weights=[o[0] for o in options])[0]
-    return Hole(start, statement.end, "token", statement.end)
+    return Hole(start, statement.end, "token")
 
 
 def _inside_hole(text: str, statement: Statement, rng: random.Random) -> Hole | None:
@@ -181,31 +178,7 @@ def _inside_hole(text: str, statement: Statement, rng: random.Random) -> Hole | 
     if not options:
         return None
     start = rng.choices([o[1] for o in options], weights=[o[0] for o in options])[0]
-    return Hole(start, statement.end, "inside", statement.end)
-
-
-def _bracket_hole(text: str, statement: Statement, rng: random.Random) -> Hole | None:
-    """Inside the last bracket of a statement, which nothing but ':' follows: "f(|)"."""
-    end = statement.end - (text[statement.end - 1] == ":")
-    pairs = {")": "(", "]": "[", "}": "{"}
-    closing = text[end - 1]
-    if closing not in pairs:
-        return None
-    tokens = list(_TOKEN.finditer(text, statement.start, end))
-    depth, opened = 0, None
-    for index in range(len(tokens) - 1, -1, -1):
-        depth += (tokens[index][0] in pairs) - (tokens[index][0] in pairs.values())
-        if depth == 0:
-            opened = index
-            break
-    if opened is None or "\n" in text[tokens[opened].start() : end] or end - 1 - tokens[opened].end() < 3:
-        return None
-    options, depth = [tokens[opened].end()], 0
-    for token in tokens[opened + 1 : -1]:
-        depth += (token[0] in pairs.values()) - (token[0] in pairs)
-        if depth == 0 and token[0] in (",", "=") and end - 1 - token.end() >= MIN_MIDDLE:
-            options.append(token.end())
-    return Hole(rng.choice(options), end - 1, "bracket", statement.end, closing + text[end : statement.end])
+    return Hole(start, statement.end, "inside")
 
 
 def span_hole(text: str, rng: random.Random) -> Hole | None:
@@ -214,4 +187,4 @@ def span_hole(text: str, rng: random.Random) -> Hole | None:
     end = min(len(text), start + rng.randint(MIN_MIDDLE, MAX_SPAN))
     if _visible(text[start:end]) < MIN_MIDDLE or "\n\n\n" in text[start:end]:
         return None
-    return Hole(start, end, "span", end)
+    return Hole(start, end, "span")

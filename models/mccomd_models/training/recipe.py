@@ -22,7 +22,6 @@ class Shape:
     snippet: tuple[int, int] = (64, 320)  # all snippets of a sample together
     with_snippets: float = 0.5  # share
     without_suffix: float = 0.08  # nothing has been written below yet
-    brackets: float = 0.1
     spans: float = 0.06
     per_file: int = 12
     max_tokens: int = 1024  # longer samples are dropped

@@ -56,7 +56,7 @@ class Maker:
             if rng.random() < self._shape.spans:
                 hole = span_hole(source.text, rng)
             else:
-                hole = pick_hole(source.text, statement, rng, self._shape.brackets)
+                hole = pick_hole(source.text, statement, rng)
             if hole is not None:
                 sample = self.of_hole(source, hole, retriever, rng)
                 if sample is not None:
@@ -68,9 +68,9 @@ class Maker:
         """The sample of one hole; None when it is longer than allowed."""
         text, shape = source.text, self._shape
         prefix, middle = text[: hole.start], text[hole.start : hole.end]
-        suffix = hole.closing + text[hole.after :]
+        suffix = text[hole.end :]
         if rng.random() < shape.without_suffix:
-            suffix = hole.closing
+            suffix = ""
         room, shown = _between(shape.snippet, rng), rng.random() < shape.with_snippets
         query = Query(
             path=source.path,

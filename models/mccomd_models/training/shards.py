@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 __all__ = ["KINDS", "SHARD_TOKENS", "Data", "Sample", "read_shards", "write_shards"]
 
-KINDS = ("start", "token", "inside", "bracket", "span")
+KINDS = ("start", "token", "inside", "span")
 SHARD_TOKENS = 28_000_000  # 56 MB before compression: no shard is larger, whatever its tokens
 
 
