@@ -10,33 +10,31 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
-from mccomd.answers import CUT, Gathered, Said, completion, why_cut
-from mccomd.behaviour import typed_at_cursor
+from mccomd.answers import CUT, Said, completion, why_cut
+from mccomd.asking import Asking
 from mccomd.config import Config
 from mccomd.egress import PREVIEW
 from mccomd.errors import EngineError, MccomdError
-from mccomd.escalation import Escalations, LargeRequest
-from mccomd.explanations import Explanation, Explanations
-from mccomd.fusion import fuse
+from mccomd.explanations import Explanations
+from mccomd.gathering import Gathering
 from mccomd.generate import Generate, Generated, ReadAhead
 from mccomd.guest import Guest
 from mccomd.handoff import Handoff, Text
 from mccomd.hooks import Decision
 from mccomd.indexing import Indexing
 from mccomd.model import Model
-from mccomd.outgoing import CloudReport
 from mccomd.plugins import Plugins
 from mccomd.postprocess import clean
 from mccomd.protocol import Completion, WarmResult
 from mccomd.remembered import Answer
 from mccomd.routing import Routing
-from mccomd.session import Rejection
 from mccomd.task import Task
-from mccomd.types import CancelToken, Finish, Query, Snippet
+from mccomd.turn import Turn
+from mccomd.types import Finish
 
 __all__ = ["Completer"]
 
@@ -47,28 +45,6 @@ GRACE_S = 0.3
 REJECTED = "you rejected this text here before"
 ABANDONED = "the router gave the local answer up after its first tokens"
 SUPERSEDED = "superseded by a newer request, or the client left"
-
-
-_NO_QUERY = Query("", "", None, "", "", "", 0)
-
-
-@dataclass
-class _Turn:
-    """One request on its way."""
-
-    task: Task
-    explanation: Explanation
-    preview: bool = False
-    gathered: Gathered = field(default_factory=Gathered)
-    query: Query = _NO_QUERY
-    found: list[Snippet] = field(default_factory=list)
-    fused: list[Snippet] | None = None  # of both rounds, for the large model
-    rejection: Rejection | None = None
-    handoff: Handoff | None = None
-    decision: Decision | None = None  # once made
-    asked: bool = False  # the large model
-    unsure: asyncio.Event = field(default_factory=asyncio.Event)  # asked, and nothing is to be shown yet
-    local: CancelToken = field(default_factory=CancelToken)  # of the generation alone
 
 
 class Completer:
@@ -88,12 +64,12 @@ class Completer:
         self._config = config
         self._guest = guest
         self._model = model
-        self._plugins = plugins
         self._indexing = indexing
         self._routing = routing
         self._explanations = explanations
         self._now = now
-        self._escalations = Escalations(config, plugins)
+        self._gathering = Gathering(config, plugins, indexing, lambda task: self._deadline(task) - now())
+        self._asking = Asking(config, plugins, routing, self._remember_large, now)
         self._background: set[asyncio.Task[None]] = set()
 
     async def complete(self, task: Task) -> Completion:
@@ -101,7 +77,7 @@ class Completer:
         self._routing.prepare()
         preview = PREVIEW.get() is not None  # what would leave is asked, and nothing else is to come of it
         explanation = self._explanations.begin(task, self._routing.threshold(), keep=not preview)
-        turn = _Turn(task, explanation, preview)
+        turn = Turn(task, explanation, preview)
         if known := self._known(turn):
             return known
         task.cancel.on_cancel(turn.local.cancel)
@@ -120,8 +96,8 @@ class Completer:
         manners = self._guest.manners(self._config().power)
         if manners.saving:
             return WarmResult(0, f"saver mode: {manners.reason}")
-        query = await self._query(task)
-        found = await self._retrieve(task, query)
+        query = await self._gathering.query(task)
+        found = await self._gathering.retrieve(task, query)
         if not await self._model.ready():
             return WarmResult(0, self._model.problem)
         job = ReadAhead(query, found, self._config(), task.cancel)
@@ -132,15 +108,15 @@ class Completer:
     @property
     def busy(self) -> bool:
         """Whether anything is under way that has its answer already."""
-        return bool(self._background) or self._escalations.busy
+        return bool(self._background) or self._asking.busy
 
     async def close(self) -> None:
         for work in self._background:
             work.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self._escalations.close()
+        await self._asking.close()
 
-    def _known(self, turn: _Turn) -> Completion | None:
+    def _known(self, turn: Turn) -> Completion | None:
         """The answer when no model is needed: the user types what was shown, or is back where it was."""
         task = turn.task
         root = self._indexing.known_root(task.document.path)
@@ -164,19 +140,19 @@ class Completer:
 
     # --- the stages -----------------------------------------------------------------------------
 
-    async def _complete(self, turn: _Turn) -> Completion:
+    async def _complete(self, turn: Turn) -> Completion:
         task, gathered = turn.task, turn.gathered
-        query = turn.query = await self._query(task)
+        query = turn.query = await self._gathering.query(task)
         mark = self._now()
         turn.rejection = task.session.rejection(task.prefix, task.suffix, mark)
-        turn.found = await self._retrieve(task, query)
+        turn.found = await self._gathering.retrieve(task, query)
         await self._second_round(turn)
         mark = gathered.stage("retrieve", mark, self._now())
         if not await self._model.ready():
             raise EngineError(self._model.problem)
         mark = gathered.stage("wait_model", mark, self._now())
         limits = self._max_tokens(task), self._deadline(task)
-        job = Generate(query, turn.found, self._mannerly(), *limits, turn.local, self._early(turn))
+        job = Generate(query, turn.found, self._mannerly(), *limits, turn.local, self._asking.early(turn))
         generating = asyncio.ensure_future(self._model.run(job))
         try:
             if await self._held_back(turn, generating):
@@ -188,7 +164,7 @@ class Completer:
             raise
         return await self._finished(turn, generated, mark)
 
-    async def _held_back(self, turn: _Turn, generating: asyncio.Future[Generated]) -> bool:
+    async def _held_back(self, turn: Turn, generating: asyncio.Future[Generated]) -> bool:
         """Wait for the local answer, or until it is known that it is not to be shown yet."""
         if not turn.task.updates:
             return False
@@ -200,12 +176,12 @@ class Completer:
             unsure.cancel()
         return turn.unsure.is_set()
 
-    def _while_held(self, turn: _Turn) -> Said:
+    def _while_held(self, turn: Turn) -> Said:
         decision = turn.decision or Decision(True, 0.0, "")
         reason = f"held back, unsure: {self._config().cloud.backend} is asked"
         return Said("", "none", decision.confidence, "held", reason, decision.reason)
 
-    async def _finish_held(self, turn: _Turn, generating: asyncio.Future[Generated], mark: float) -> None:
+    async def _finish_held(self, turn: Turn, generating: asyncio.Future[Generated], mark: float) -> None:
         """The local answer goes on as the fallback, after the request has its answer."""
         text = None
         try:
@@ -220,62 +196,45 @@ class Completer:
             turn.gathered.stage("generate", mark, self._now())
             if generated.generation.finish is not Finish.CANCELLED:
                 fitted, _ = self._fit(turn, generated)
-                self._record(turn, generated, fitted)
+                self._asking.record(turn, generated.generation.probabilities, fitted)
                 text = self._text(turn, fitted)
         self._explain(turn)
         if turn.handoff is not None:
             turn.handoff.local(text)
 
-    async def _finished(self, turn: _Turn, generated: Generated, mark: float) -> Completion:
+    async def _finished(self, turn: Turn, generated: Generated, mark: float) -> Completion:
         turn.gathered.take(generated)
         mark = turn.gathered.stage("generate", mark, self._now())
         if generated.generation.finish is Finish.CANCELLED:
             return self._say(turn, Said(finish="cancelled", reason=SUPERSEDED))
         text, reason = self._fit(turn, generated)
         if turn.decision is None:
-            self._decide(turn, generated.generation.probabilities, text)
-        self._record(turn, generated, text)
+            self._asking.decide(turn, generated.generation.probabilities, text)
+        self._asking.record(turn, generated.generation.probabilities, text)
         if turn.unsure.is_set() and turn.handoff is not None:  # a client that takes no updates
             await self._settled(turn, turn.handoff)
         turn.gathered.stage("finish", mark, self._now())
         return self._answer(turn, generated, text, reason)
 
-    async def _settled(self, turn: _Turn, handoff: Handoff) -> None:
+    async def _settled(self, turn: Turn, handoff: Handoff) -> None:
         """Until the large model has answered, as long as an unsure answer may be held back."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self._loop_time(self._deadline(turn.task))):
                 await handoff.settled.wait()
 
-    def _early(self, turn: _Turn) -> Callable[[Sequence[float]], bool] | None:
-        """Asked after the first tokens, in the model's thread, where somebody else can answer, too."""
-        if turn.preview or self._routing.why_not():
-            return None
-        loop, mode = asyncio.get_running_loop(), self._config().router.unsure
+    async def _second_round(self, turn: Turn) -> None:
+        """After a rejection: what else the rejected answer finds.
 
-        def early(probabilities: Sequence[float]) -> bool:
-            unsure = self._routing.unsure(probabilities)
-            if unsure and mode == "drop":
-                return True
-            if unsure or turn.rejection is not None:
-                with contextlib.suppress(RuntimeError):  # the loop has ended
-                    loop.call_soon_threadsafe(
-                        self._decide_early, turn, tuple(probabilities), unsure and mode == "hold"
-                    )
-            return False
-
-        return early
-
-    def _decide_early(self, turn: _Turn, probabilities: tuple[float, ...], hold: bool) -> None:
-        """The large model need not wait until the local answer, which will not do, is finished."""
-        if turn.decision is not None or turn.local.cancelled or turn.task.cancel.cancelled:
+        For the large model at once. The local model reads other snippets only when there is nobody else to
+        ask: they stand first in its prompt, and all of it would have to be read again.
+        """
+        if not self._gathering.wants_second_round(turn):
             return
-        self._decide(turn, probabilities, "")
-        if not turn.asked:
-            turn.decision = None  # decided again with all of the answer
-        elif hold and turn.handoff is not None:
-            elapsed_s = self._now() - turn.task.started
-            turn.handoff.hold(self._config().router.hold_ms / 1000 - elapsed_s)
-            turn.unsure.set()
+        if not self._routing.why_not():
+            self._keep(self._gathering.second_round(turn))
+            return
+        await self._gathering.second_round(turn)
+        self._gathering.keep_second_round(turn)
 
     def _deadline(self, task: Task) -> float:
         """In the seconds of `now`."""
@@ -295,66 +254,7 @@ class Completer:
             return config
         return replace(config, completion=replace(config.completion, multi_line=False))
 
-    async def _query(self, task: Task) -> Query:
-        location = await self._indexing.locate(task.document.path)
-        if location.root is not None:
-            self._indexing.touch(location.root)
-        return Query(
-            path=task.document.path,
-            relative_path=location.relative,
-            repository=location.root,
-            language=task.document.language,
-            prefix=task.prefix,
-            suffix=task.suffix,
-            limit=self._config().completion.snippets,
-            documents=task.others,
-        )
-
-    async def _retrieve(self, task: Task, query: Query) -> list[Snippet]:
-        """The snippets of this region of the document: the same until the cursor or the index moves.
-
-        They stand first in the prompt: others at the next keystroke would have all of it read again.
-        """
-        if not query.limit:
-            return []
-        commit = self._indexing.commit_of(query.repository)
-        kept = task.session.snippets_near(task.position.line, commit)
-        if kept is not None:
-            return kept
-        found = await self._plugins.retrieve(query, self._retrieve_s(task))
-        task.session.keep_snippets(task.position.line, commit, found)
-        return found
-
-    def _retrieve_s(self, task: Task) -> float:
-        left = self._deadline(task) - self._now()
-        return max(0.0, min(self._config().completion.retrieve_ms / 1000, left))
-
-    async def _second_round(self, turn: _Turn) -> None:
-        """After a rejection: what else the rejected answer finds.
-
-        For the large model at once. The local model reads other snippets only when there is nobody else to
-        ask: they stand first in its prompt, and all of it would have to be read again.
-        """
-        rejection, query = turn.rejection, turn.query
-        if rejection is None or not query.limit or not self._config().router.round_two:
-            return
-        if not self._routing.why_not():
-            self._keep(self._fuse(turn, rejection, query))
-            return
-        await self._fuse(turn, rejection, query)
-        if turn.fused:
-            commit = self._indexing.commit_of(query.repository)
-            turn.found = turn.fused
-            turn.task.session.keep_snippets(turn.task.position.line, commit, turn.fused)
-
-    async def _fuse(self, turn: _Turn, rejection: Rejection, query: Query) -> None:
-        offered = rejection.offered
-        again = replace(query, prefix=offered.prefix + offered.text, draft=offered.text)
-        second = await self._plugins.retrieve(again, self._retrieve_s(turn.task))
-        if second:
-            turn.fused = fuse(turn.found, second, offered.confidence, query.limit)
-
-    def _fit(self, turn: _Turn, generated: Generated) -> tuple[str, str]:
+    def _fit(self, turn: Turn, generated: Generated) -> tuple[str, str]:
         """The text as the editor inserts it, and why there is none or less."""
         if generated.generation.finish is Finish.ABANDONED:
             return "", ABANDONED
@@ -377,81 +277,13 @@ class Completer:
             return "", "the model was too unsure of its first words"
         return "", ", ".join(cleaned.reasons) or "the model had nothing to add"
 
-    # --- the large model ------------------------------------------------------------------------
-
-    def _decide(self, turn: _Turn, probabilities: tuple[float, ...], text: str) -> None:
-        rejected = turn.rejection.offered.text if turn.rejection else None
-        evidence = self._routing.evidence(turn.task, probabilities, text, rejected)
-        decision = self._routing.decide(evidence)
-        begun = self._escalations.carry_out(decision, self._large_request(turn, text))
-        turn.asked = decision.escalate and begun is decision
-        turn.decision = begun
-        if not turn.asked:
-            turn.handoff, turn.explanation.large = None, ()
-
-    def _large_request(self, turn: _Turn, text: str) -> LargeRequest:
-        task, rejection = turn.task, turn.rejection
-        typed = (typed_at_cursor(rejection.offered, task.prefix, task.suffix) or "") if rejection else ""
-        same = rejection is not None and rejection.offered.text.startswith(typed)
-        handoff = turn.handoff = Handoff(
-            task,
-            task.document.language,
-            self._config().router,
-            turn.explanation,
-            lambda text: self._remember_large(turn, text),
-            self._now,
-            rejection.offered.text[len(typed) :] if rejection and same else "",
-        )
-        task.cancel.on_cancel(handoff.close)
-        snippets = tuple(turn.fused or turn.found)
-        turn.explanation.large = snippets
-
-        def answer(raw: str, model: str, ms: float) -> None:
-            if handoff.final(raw, model, ms) and rejection is not None:
-                task.session.made_good(rejection)
-
-        def report(report: CloudReport) -> None:
-            report.dropped = report.dropped or handoff.dropped
-            turn.explanation.report, turn.explanation.reported = report, True
-            self._routing.paid(report)
-            handoff.failed(report.error)
-
-        return LargeRequest(
-            query=turn.query,
-            draft=rejection.offered.text if rejection else text,
-            max_tokens=self._max_tokens(task),
-            cancel=task.cancel,
-            answer=answer,
-            request_id=task.request_id,
-            snippets=snippets,
-            partial=handoff.partial,
-            failed=handoff.failed,
-            typed=typed,
-            rejected=rejection is not None,
-            alternatives=(text,) if rejection and text else (),
-            report=report,
-        )
-
-    def _remember_large(self, turn: _Turn, text: Text) -> None:
-        """What was shown later is what typing it through, or coming back, finds."""
-        decision = turn.decision or Decision(True, 0.0, "")
-        self._remember(turn, text.text, "", decision, "stop")
-
-    def _record(self, turn: _Turn, generated: Generated, text: str) -> None:
-        if turn.decision is None or turn.preview:
-            return
-        rejected = turn.rejection.offered.text if turn.rejection else None
-        evidence = self._routing.evidence(turn.task, generated.generation.probabilities, text, rejected)
-        turn.explanation.shadow = self._routing.record(turn.task, evidence, turn.decision, text)
-        turn.explanation.rejected = rejected or ""
-
     # --- the answers ----------------------------------------------------------------------------
 
-    def _text(self, turn: _Turn, text: str) -> Text | None:
+    def _text(self, turn: Turn, text: str) -> Text | None:
         ms = (self._now() - turn.task.started) * 1000
         return Text(text, "local", self._model.name, ms) if text else None
 
-    def _answer(self, turn: _Turn, generated: Generated, text: str, reason: str) -> Completion:
+    def _answer(self, turn: Turn, generated: Generated, text: str, reason: str) -> Completion:
         decision, finish = turn.decision or Decision(False, 0.0, ""), generated.generation.finish
         local = self._text(turn, text)
         best = turn.handoff.best(local) if turn.handoff else local
@@ -463,13 +295,18 @@ class Completer:
         said = Said(text, source, decision.confidence, finish.value, reason, decision.reason)
         return self._say(turn, said, best.model if best else "")
 
-    def _remember(self, turn: _Turn, text: str, reason: str, decision: Decision, finish: str) -> None:
+    def _remember_large(self, turn: Turn, text: Text) -> None:
+        """What was shown later is what typing it through, or coming back, finds."""
+        decision = turn.decision or Decision(True, 0.0, "")
+        self._remember(turn, text.text, "", decision, "stop")
+
+    def _remember(self, turn: Turn, text: str, reason: str, decision: Decision, finish: str) -> None:
         root = self._indexing.known_root(turn.task.document.path)
         said = text, reason, decision.confidence, finish, decision.reason
         answer = Answer(*said, turn.gathered.snippets, self._made_with(root))
         turn.task.session.remembered.keep(turn.task.place, answer)
 
-    def _late(self, turn: _Turn) -> Completion:
+    def _late(self, turn: Turn) -> Completion:
         """The local answer is out of time; the large model's may be there or still come."""
         decision = turn.decision or Decision(False, 0.0, "")
         best = turn.handoff.best(None) if turn.handoff else None
@@ -485,7 +322,7 @@ class Completer:
         reason = "the model is still loading" if loading else "out of time: the model was busy with others"
         return self._say(turn, Said("", "none", decision.confidence, "deadline", reason, decision.reason))
 
-    def _say(self, turn: _Turn, said: Said, model: str = "") -> Completion:
+    def _say(self, turn: Turn, said: Said, model: str = "") -> Completion:
         """The answer goes out: from here on there are only updates."""
         task, now = turn.task, self._now()
         offered = task.offered(said.text, said.source, said.confidence)
@@ -498,7 +335,7 @@ class Completer:
             asyncio.get_running_loop().call_soon(turn.handoff.answered, said.text)
         return answer
 
-    def _explain(self, turn: _Turn) -> None:
+    def _explain(self, turn: Turn) -> None:
         explanation, gathered = turn.explanation, turn.gathered
         explanation.stages_ms, explanation.counts = gathered.stages_ms, gathered.counts()
         explanation.local, explanation.prompt_ids = gathered.snippets, gathered.prompt_ids

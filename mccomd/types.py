@@ -1,6 +1,6 @@
 """What the parts of mccomd hand to each other inside the daemon.
 
-Knows nothing of the wire (protocol.py), of asyncio, and of any heavy library.
+Knows nothing of the wire (protocol), of asyncio, and of any heavy library.
 """
 
 from __future__ import annotations
