@@ -1,7 +1,8 @@
 """When, within one completion, is the large model asked, what with, and who takes its answer?
 
-Between the router (routing.py), which says whether, and the call itself (escalation.py). The local answer's
-stages are completer.py's.
+Between the router (routing.py), which says whether, and the call itself (escalation.py). A call that was made
+for a request before goes on for this one where what was typed since agrees with it (carried.py): then
+there is no other. The local answer's stages are completer.py's.
 """
 
 from __future__ import annotations
@@ -9,17 +10,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mccomd.behaviour import typed_at_cursor
-from mccomd.config import Config
+from mccomd.budget import Need, Reservation
+from mccomd.carried import LargeCall
+from mccomd.cloud.fim import Window
+from mccomd.config import Config, why_silent
 from mccomd.escalation import Escalations, LargeRequest
 from mccomd.handoff import Handoff, Text
+from mccomd.hooks import Decision
 from mccomd.outgoing import CloudReport
 from mccomd.plugins import Plugins
+from mccomd.postprocess import clean
 from mccomd.routing import Routing
+from mccomd.task import Task
 from mccomd.turn import Turn
 
 __all__ = ["Asking"]
+
+GOES_ON = "; what was asked for "
+HEAD_TOKENS = 64  # of a prompt: markers, paths, what a chat model is told
 
 
 class Asking:
@@ -46,6 +57,43 @@ class Asking:
     async def close(self) -> None:
         await self._escalations.close()
 
+    # --- a call that was made before -----------------------------------------------------------------
+
+    def carry_over(self, turn: Turn) -> None:
+        """What the large model is saying already is for this request, where it can be."""
+        task = turn.task
+        call = task.session.large
+        if call is None or turn.preview or task.cancel.cancelled:
+            return
+        typed = call.typed_at(task.prefix, task.suffix)
+        if typed is None or not call.agrees(task.prefix, task.suffix) or why_silent(self._config()):
+            task.session.give_up()
+            return
+        turn.rejection = task.session.rejection(task.prefix, task.suffix, self._now())
+        fit = _fit_at(task)
+        handoff = self._handoff(turn, lambda raw: fit(call.rest(raw, typed)))
+        turn.carried, turn.asked = call, True
+        turn.explanation.carried = call.request_id
+        call.listen(_Hearing(self, turn, handoff), typed)
+
+    def lost(self, turn: Turn) -> None:
+        """The call that was carried over has nothing for this request: as if there had been none."""
+        handoff, turn.carried, turn.asked = turn.handoff, None, False
+        turn.explanation.carried = ""
+        if handoff is None or turn.task.cancel.cancelled:
+            return
+        handoff.begin_anew(_fit_at(turn.task))
+        decision = turn.decision
+        if decision is not None and decision.escalate and not self._routing.why_not():
+            reason = decision.reason.partition(GOES_ON)[0] + "; what was asked before was contradicted"
+            self._ask(turn, replace(decision, reason=reason), handoff)
+        if not turn.asked:
+            if decision is None and not turn.said:  # it is decided with the local answer
+                turn.handoff = None
+            handoff.failed("")
+
+    # --- deciding --------------------------------------------------------------------------------------
+
     def early(self, turn: Turn) -> Callable[[Sequence[float]], bool] | None:
         """Asked after the first tokens, in the model's thread, where somebody else can answer, too."""
         if turn.preview or self._routing.why_not():
@@ -70,7 +118,8 @@ class Asking:
         if turn.decision is not None or turn.local.cancelled or turn.task.cancel.cancelled:
             return
         self.decide(turn, probabilities, "")
-        if not turn.asked:
+        decision = turn.decision
+        if not turn.asked or decision is None or not decision.escalate:
             turn.decision = None  # decided again with all of the answer
         elif hold and turn.handoff is not None:
             elapsed_s = self._now() - turn.task.started
@@ -80,9 +129,13 @@ class Asking:
     def decide(self, turn: Turn, probabilities: tuple[float, ...], text: str) -> None:
         evidence = self._routing.evidence(turn.task, probabilities, text, turn.rejected)
         decision = self._routing.decide(evidence)
-        begun = self._escalations.carry_out(decision, self._large_request(turn, text))
-        turn.asked = decision.escalate and begun is decision
-        turn.decision = begun
+        turn.text = text
+        if turn.carried is not None:
+            reason = f"{decision.reason}{GOES_ON}{turn.carried.request_id} goes on"
+            turn.decision = replace(decision, reason=reason)
+            return
+        handoff = self._handoff(turn, _fit_at(turn.task))
+        self._ask(turn, decision, handoff)
         if not turn.asked:
             turn.handoff, turn.explanation.large = None, ()
 
@@ -94,13 +147,37 @@ class Asking:
         turn.explanation.shadow = self._routing.record(turn.task, evidence, turn.decision, text)
         turn.explanation.rejected = turn.rejected or ""
 
-    def _large_request(self, turn: Turn, text: str) -> LargeRequest:
+    # --- asking ----------------------------------------------------------------------------------------
+
+    def _ask(self, turn: Turn, decision: Decision, handoff: Handoff) -> None:
+        """Begin a call, where the decision says so and nothing is in the way."""
+        task = turn.task
+        call = LargeCall(task.offered("", "cloud"), _fit_at(task))
+        if task.cancel.cancelled:
+            call.cancel.cancel()
+        request = self._large_request(turn, call)
+        reserved = self._routing.budget.reserve(_need(request, self._config())) if decision.escalate else ""
+        if isinstance(reserved, Reservation):
+            request = replace(request, ended=reserved.release)
+        elif reserved:
+            decision = replace(decision, escalate=False, reason=f"{decision.reason}; {reserved}")
+        begun = self._escalations.carry_out(decision, request)
+        turn.asked = decision.escalate and begun is decision
+        turn.decision = begun
+        if isinstance(reserved, Reservation) and (turn.preview or not turn.asked):
+            reserved.release()
+        if turn.asked and not turn.preview:
+            task.session.ask(call)
+            call.listen(_Hearing(self, turn, handoff))
+
+    def _handoff(self, turn: Turn, fit: Callable[[str], str]) -> Handoff:
+        """Between whoever is asked and the screen."""
         task, rejection = turn.task, turn.rejection
-        typed = (typed_at_cursor(rejection.offered, task.prefix, task.suffix) or "") if rejection else ""
+        typed = _typed_since_rejected(turn)
         same = rejection is not None and rejection.offered.text.startswith(typed)
-        handoff = turn.handoff = Handoff(
+        turn.handoff = handoff = Handoff(
             task,
-            task.document.language,
+            fit,
             self._config().router,
             turn.explanation,
             lambda text: self._keep(turn, text),
@@ -108,31 +185,78 @@ class Asking:
             rejection.offered.text[len(typed) :] if rejection and same else "",
         )
         task.cancel.on_cancel(handoff.close)
-        snippets = tuple(turn.fused or turn.found)
-        turn.explanation.large = snippets
+        return handoff
 
-        def answer(raw: str, model: str, ms: float) -> None:
-            if handoff.final(raw, model, ms) and rejection is not None:
-                task.session.made_good(rejection)
+    def _large_request(self, turn: Turn, call: LargeCall) -> LargeRequest:
+        task, rejection = turn.task, turn.rejection
+        turn.explanation.large = snippets = tuple(turn.fused or turn.found)
 
         def report(report: CloudReport) -> None:
-            report.dropped = report.dropped or handoff.dropped
+            report.dropped = report.dropped or (turn.handoff.dropped if turn.handoff else "")
             turn.explanation.report, turn.explanation.reported = report, True
-            self._routing.paid(report)
-            handoff.failed(report.error)
+            self._routing.budget.paid(report)
+            call.failed(report.error)
 
         return LargeRequest(
             query=turn.query,
-            draft=rejection.offered.text if rejection else text,
+            draft=rejection.offered.text if rejection else turn.text,
             max_tokens=task.max_tokens or self._config().completion.max_tokens,
-            cancel=task.cancel,
-            answer=answer,
+            cancel=call.cancel,
+            answer=call.final,
             request_id=task.request_id,
             snippets=snippets,
-            partial=handoff.partial,
-            failed=handoff.failed,
-            typed=typed,
+            partial=call.partial,
+            failed=call.failed,
+            typed=_typed_since_rejected(turn),
             rejected=rejection is not None,
-            alternatives=(text,) if rejection and text else (),
+            alternatives=(turn.text,) if rejection and turn.text else (),
             report=report,
         )
+
+
+class _Hearing:
+    """One request that a call goes on for: see carried.Listener."""
+
+    def __init__(self, asking: Asking, turn: Turn, handoff: Handoff) -> None:
+        self._asking = asking
+        self._turn = turn
+        self._handoff = handoff
+
+    @property
+    def live(self) -> bool:
+        return self._handoff.live
+
+    def partial(self, raw: str) -> None:
+        self._handoff.partial(raw)
+
+    def final(self, raw: str, model: str, ms: float) -> None:
+        if self._handoff.final(raw, model, ms) and self._turn.rejection is not None:
+            self._turn.task.session.made_good(self._turn.rejection)
+
+    def failed(self, reason: str) -> None:
+        self._handoff.failed(reason)
+
+    def lost(self) -> None:
+        self._asking.lost(self._turn)
+
+
+def _fit_at(task: Task) -> Callable[[str], str]:
+    """What the editor would insert at the task's place of a text of the large model's."""
+    language = task.document.language
+    return lambda raw: (
+        clean(raw, prefix=task.prefix, suffix=task.suffix, language=language, eol=task.eol).text
+    )
+
+
+def _need(request: LargeRequest, config: Config) -> Need:
+    """About three characters a token; a strategy that asks twice sends the prompt twice."""
+    window, query = Window(), request.query
+    snippets = min(window.snippets, sum(len(snippet.text) for snippet in request.snippets))
+    chars = min(window.prefix, len(query.prefix)) + min(window.suffix, len(query.suffix)) + snippets
+    prompts = 1 if config.cloud.strategy in ("plain", "native") else 2
+    return Need(prompts * (chars // 3 + HEAD_TOKENS), request.max_tokens)
+
+
+def _typed_since_rejected(turn: Turn) -> str:
+    task, rejection = turn.task, turn.rejection
+    return (typed_at_cursor(rejection.offered, task.prefix, task.suffix) or "") if rejection else ""

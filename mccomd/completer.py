@@ -78,8 +78,9 @@ class Completer:
         preview = PREVIEW.get() is not None  # what would leave is asked, and nothing else is to come of it
         explanation = self._explanations.begin(task, self._routing.threshold(), keep=not preview)
         turn = Turn(task, explanation, preview)
-        if known := self._known(turn):
-            return known
+        self._asking.carry_over(turn)
+        if at_once := self._at_once(turn):
+            return self._say(turn, *at_once)
         task.cancel.on_cancel(turn.local.cancel)
         try:
             with self._indexing.hushed():
@@ -116,8 +117,24 @@ class Completer:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._asking.close()
 
-    def _known(self, turn: Turn) -> Completion | None:
-        """The answer when no model is needed: the user types what was shown, or is back where it was."""
+    def _at_once(self, turn: Turn) -> tuple[Said, str] | None:
+        """The answer, and the model's name, when no model is needed.
+
+        The user types what was shown, or is back where it was; or the large model, asked at a request before,
+        has said something that goes on from here.
+        """
+        task, known = turn.task, self._known(turn)
+        large = turn.handoff.so_far if turn.handoff is not None else None
+        if large is not None and (large.final or task.updates) and not task.was_rejected(large.text):
+            stands = known.text if known is not None else ""
+            if large.final or large.text.startswith(stands):
+                route = f"what was asked for {turn.explanation.carried} goes on"
+                return Said(
+                    large.text, "cloud", 0.0, "stop" if large.final else "carried", "", route
+                ), large.model
+        return None if known is None else (known, "")
+
+    def _known(self, turn: Turn) -> Said | None:
         task = turn.task
         root = self._indexing.known_root(task.document.path)
         found = task.session.remembered.at(task.place, self._made_with(root))
@@ -130,7 +147,7 @@ class Completer:
         source, reason = "cache" if left else "none", answer.reason
         if left and task.was_rejected(left):
             left, source, reason = "", "none", REJECTED
-        return self._say(turn, Said(left, source, answer.confidence, answer.finish, reason, answer.route))
+        return Said(left, source, answer.confidence, answer.finish, reason, answer.route)
 
     def _made_with(self, root: str | None) -> object:
         """What an answer depends on beside the text: options, and what the index holds."""
@@ -328,7 +345,7 @@ class Completer:
         offered = task.offered(said.text, said.source, said.confidence)
         task.sessions.offer(task.document.path, offered, now)
         answer = completion(task, turn.gathered, said, model or self._model.name, now)
-        turn.explanation.completion = answer
+        turn.explanation.completion, turn.said = answer, True
         self._explain(turn)
         if turn.handoff is not None:
             # After this answer has been written: an update of what nobody has yet would be lost.

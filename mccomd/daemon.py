@@ -186,7 +186,7 @@ class Daemon:
             plugins=self._plugins.status(),
             cloud=self._cloud_status(),
             router=self._routing.status(),
-            month=self._routing.month_status(),
+            month=self._routing.budget.status(),
             clients=clients,
             completions=self._tally.stats(),
             rss_mb=psutil.Process().memory_info().rss / 1e6,

@@ -48,7 +48,8 @@ class LargeRequest:
     typed: str = ""  # since the draft was offered; the query's prefix ends with it
     rejected: bool = False  # the user would not have the draft
     alternatives: tuple[str, ...] = ()  # other local answers
-    report: Callable[[CloudReport], None] = _ignore  # once, whatever became of it, cancelled ones too
+    report: Callable[[CloudReport], None] = _ignore  # once it began, whatever became of it
+    ended: Callable[[], None] = lambda: None  # once, where it was begun at all; after everything else
 
 
 class Escalations:
@@ -80,6 +81,7 @@ class Escalations:
         if request.cancel.cancelled:
             return replace(decision, reason=f"{decision.reason}; {SUPERSEDED}")
         task = self._begin(self._ask(name, backend, request))
+        task.add_done_callback(lambda _: request.ended())
         loop = asyncio.get_running_loop()
         request.cancel.on_cancel(lambda: _cancel_soon(loop, task))
         return decision

@@ -40,6 +40,7 @@ class Explanation:
     prompt_ids: tuple[int, ...] = ()
     local: Sequence[Snippet] = ()
     large: Sequence[Snippet] = ()
+    carried: str = ""  # the request that the large model was asked for, where this one made no call itself
     report: CloudReport | None = None
     reported: bool = False
     counts: dict[str, int] = field(default_factory=dict)  # drafted, accepted, prefilled, reused, generated
@@ -91,6 +92,8 @@ class Explanations:
 
     def result(self, found: Explanation, prompt: str) -> ExplainResult:
         completion, report, counts = found.completion, found.report, found.counts
+        asked = self._kept.get(found.carried) if report is None and found.carried else None
+        call = found if asked is None else asked
         return ExplainResult(
             request_id=found.request_id,
             path=found.path,
@@ -118,7 +121,8 @@ class Explanations:
             stages_ms=dict(found.stages_ms),
             snippets=_snippets(found.local, found.large),
             rejected=found.rejected,
-            cloud=_call(report, found.reported) if report else None,
+            carried=found.carried,
+            cloud=_call(call.report, call.reported) if call.report else None,
             updates=list(found.updates),
             bytes_sent=report.bytes_sent if report else 0,
             cost=report.cost if report else 0.0,

@@ -3,7 +3,7 @@
 The local answer stands at once, or is held back while it is unsure; the large model's text replaces it only
 while it still extends what the user has typed by then and nothing of the first one was accepted. It may come
 in parts, but never so that what stands there becomes shorter before it becomes longer. Sends updates;
-decides nothing about who is asked.
+decides nothing about who is asked, and does not know whether it was asked for this request or one before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from mccomd.config import RouterConfig
 from mccomd.documents import position_after
 from mccomd.explanations import Explanation
 from mccomd.generate import whole_part
-from mccomd.postprocess import clean
 from mccomd.protocol import Update
 from mccomd.task import Task
 
@@ -36,16 +35,17 @@ class Text:
 
 
 class Handoff:
-    """One for each request that a large model is asked for. On the event loop only.
+    """One for each request that a large model answers. On the event loop only.
 
-    keep: told of each whole text that was sent, so that typing it through needs no model. avoid: what the
-    user has rejected at this very place; no part of it is shown.
+    fit: what the editor would insert at the request's place of a text of the large model's. keep: told of
+    each whole text that was sent, so that typing it through needs no model. avoid: what the user has rejected
+    at this very place; no part of it is shown.
     """
 
     def __init__(
         self,
         task: Task,
-        language: str,
+        fit: Callable[[str], str],
         options: RouterConfig,
         explanation: Explanation,
         keep: Callable[[Text], None],
@@ -53,7 +53,7 @@ class Handoff:
         avoid: str = "",
     ) -> None:
         self._task = task
-        self._language = language
+        self._fit = fit
         self._options = options
         self._explanation = explanation
         self._keep = keep
@@ -89,6 +89,8 @@ class Handoff:
         self._answered, self._current = True, text
         if self._cloud is not None and self._cloud.text != text:
             self._offer(self._cloud)
+        elif self._cloud is not None:
+            self._in_parts = not self._cloud.final
         if not self._holding:
             self._show_held()
 
@@ -100,15 +102,29 @@ class Handoff:
 
     # --- the large model ----------------------------------------------------------------------------
 
+    @property
+    def live(self) -> bool:
+        """Whether this is still the newest request."""
+        return not self._task.cancel.cancelled
+
+    @property
+    def so_far(self) -> Text | None:
+        """What can stand of the large model's text, whether or not it was sent."""
+        return self._cloud
+
+    def begin_anew(self, fit: Callable[[str], str]) -> None:
+        """Another call takes the place of one that had nothing for this request after all."""
+        self._fit, self._cloud = fit, None
+
     def partial(self, raw: str) -> None:
         """The large model's text so far."""
-        fitted = self._fitted(whole_part(raw)) if self._options.stream_ms else ""
+        fitted = self._fit(whole_part(raw)) if self._options.stream_ms else ""
         if fitted and not self._avoid.startswith(fitted):
             self._take(Text(fitted, "cloud", "", 0.0, final=False))
 
     def final(self, raw: str, model: str, ms: float) -> bool:
         """All of the large model's text; whether it is worth showing."""
-        fitted = self._fitted(raw)
+        fitted = self._fit(raw)
         if not fitted:
             self._dropped("nothing is left of it here")
         elif self._task.was_rejected(fitted):
@@ -129,10 +145,6 @@ class Handoff:
         self.settled.set()
 
     # --- inside -------------------------------------------------------------------------------------
-
-    def _fitted(self, raw: str) -> str:
-        task = self._task
-        return clean(raw, prefix=task.prefix, suffix=task.suffix, language=self._language, eol=task.eol).text
 
     def _dropped(self, why: str) -> None:
         self.dropped = why

@@ -1,4 +1,4 @@
-"""The router at work: its threshold, the month's budget, a second router in its shadow, a record of both.
+"""The router at work: its threshold, a second router in its shadow, a record of both.
 
 Decides and keeps books; asks no large model (escalation.py does). What became of answers comes in by
 `judged` and goes to the history, which later decisions and `mccomd tune` look at.
@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mccomd.behaviour import Judgement
+from mccomd.budget import Budget
 from mccomd.config import Config, why_silent
-from mccomd.history import Answered, History, Judged, Month, month_of
+from mccomd.history import Answered, History, Judged
 from mccomd.hooks import Decision, Evidence
 from mccomd.model import Model
-from mccomd.outgoing import CloudReport
 from mccomd.plugins import Plugins
-from mccomd.protocol import MonthStatus, RouterStatus, ShadowStatus
+from mccomd.protocol import RouterStatus, ShadowStatus
 from mccomd.task import Task
 from mccomd.threshold import Threshold, Tuned, in_force, read_tuned
 
@@ -78,6 +78,7 @@ class Routing:
         self._kept = Verdicts()
         self._last: tuple[float, bool] | None = None
         self.history = history
+        self.budget = Budget(config, history, now)
 
     def use(self, plugins: Plugins, model: Model) -> None:
         """Parts that were replaced because the config changed."""
@@ -116,23 +117,7 @@ class Routing:
             return silent
         if self._plugins.backend(config.cloud.backend) is None:
             return f"backend {config.cloud.backend!r} is not at work"
-        return self.spent()
-
-    def spent(self) -> str:
-        """Why the month's budget allows no more; "" while it does."""
-        budget = self._config().budget
-        if not budget.tokens and not budget.money:
-            return ""
-        if self.history.problem:
-            return f"the month's budget cannot be counted: {self.history.problem}"
-        if not self.history.loaded:
-            return "the month's budget is still being read"
-        month = self.history.month(month_of(self._now()))
-        if budget.tokens and month.tokens >= budget.tokens:
-            return f"the month's budget is spent: {month.tokens} of {budget.tokens} tokens"
-        if budget.money and month.money >= budget.money:
-            return f"the month's budget is spent: {month.money:.2f} of {budget.money:.2f}"
-        return ""
+        return self.budget.spent()
 
     # --- deciding -----------------------------------------------------------------------------------
 
@@ -222,14 +207,6 @@ class Routing:
             if not known.shadow:
                 self._kept.add("shadow", verdict.good)
 
-    def paid(self, report: CloudReport) -> None:
-        """A large model was asked, whatever became of it."""
-        if not report.requests and not report.bytes_sent and not report.prompt_tokens:
-            return
-        tokens_in = report.prompt_tokens or report.bytes_sent // 4
-        tokens_out = report.output_tokens or report.bytes_received // 40
-        self.history.spent(Month(month_of(self._now()), 1, tokens_in, tokens_out, report.cost))
-
     # --- shown --------------------------------------------------------------------------------------
 
     def status(self) -> RouterStatus:
@@ -247,12 +224,6 @@ class Routing:
             neither=counts[False, False],
             router_kept_good=self._kept.share("router"),
             shadow_kept_good=self._kept.share("shadow"),
-        )
-
-    def month_status(self) -> MonthStatus:
-        month, budget = self.history.month(month_of(self._now())), self._config().budget
-        return MonthStatus(
-            month.month, month.calls, month.tokens, month.money, budget.tokens, budget.money, self.spent()
         )
 
 

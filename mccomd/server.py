@@ -309,7 +309,7 @@ class Connection:
     def _complete(self, params: protocol.CompleteParams) -> Awaitable[protocol.Completion]:
         task = self._task(self._document_of(params), params.position)
         self._sessions.cursor_is(task.document, task.prefix, task.suffix, task.started)
-        task.session.supersede(task.cancel)
+        task.session.supersede(task.cancel, task.prefix, task.suffix)
         return self._daemon.complete(
             replace(task, deadline_ms=params.deadline_ms, max_tokens=params.max_tokens)
         )

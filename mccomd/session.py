@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from mccomd.behaviour import Behaviour, Judgement, Offered, Verdict, typed_at_cursor, typed_in_text
+from mccomd.carried import LargeCall
 from mccomd.config import BehaviourConfig
 from mccomd.errors import RequestError
 from mccomd.protocol import ErrorCode, Feedback, FeedbackKind
@@ -64,6 +65,7 @@ class Session:
 
     behaviour: Behaviour = field(default_factory=Behaviour)
     newest: CancelToken | None = None
+    large: LargeCall | None = None  # the newest call to the large model: there is never a second one
     remembered: Remembered = field(default_factory=Remembered)
     now: _Now | None = None
     _found: tuple[int, str, list[Snippet]] | None = None  # (line, commit of the index, snippets)
@@ -71,11 +73,27 @@ class Session:
     _pending: Rejection | None = None
     _taken: OrderedDict[str, None] = field(default_factory=OrderedDict)  # request ids
 
-    def supersede(self, cancel: CancelToken) -> None:
-        """A newer request is here: the one before it, and what the large model was asked for it, may end."""
+    def supersede(self, cancel: CancelToken, prefix: str, suffix: str) -> None:
+        """A newer request is here, at this place: the one before it may end.
+
+        So may what the large model was asked, unless it agrees with what was typed since: then it goes on.
+        """
         if self.newest is not None:
             self.newest.cancel()
         self.newest = cancel
+        if self.large is not None and not self.large.agrees(prefix, suffix):
+            self.give_up()
+
+    def ask(self, call: LargeCall) -> None:
+        """The large model is asked."""
+        self.give_up()
+        self.large = call
+
+    def give_up(self) -> None:
+        """Nobody wants to hear the large model any more."""
+        call, self.large = self.large, None
+        if call is not None:
+            call.cancel.cancel()
 
     def snippets_near(self, line: int, commit: str) -> list[Snippet] | None:
         """What was found for this region of the document; None when it must be looked for."""
@@ -157,7 +175,7 @@ class Sessions:
         if session is None:
             session = self._by_path[path] = Session(Behaviour(self._rules()))
             if len(self._by_path) > MAX_SESSIONS:  # a client that never closes what it asks about
-                self._by_path.pop(next(iter(self._by_path)))
+                self._by_path.pop(next(iter(self._by_path))).give_up()
         return session
 
     def forget(self, path: str, now: float) -> None:
@@ -167,6 +185,7 @@ class Sessions:
         self._take(path, session, session.behaviour.leave(now), now)
         if session.newest is not None:
             session.newest.cancel()
+        session.give_up()
 
     def text_is(self, document: Document, now: float) -> None:
         """A document was opened or changed."""

@@ -147,7 +147,7 @@ async def tune(params: TuneParams, config: Config, model: Model, routing: Routin
         requests_month=expected.requests_month,
         tokens_call=expected.tokens_call,
         curve=_curve(expected),
-        month=routing.month_status(),
+        month=routing.budget.status(),
         shadow=routing.shadow_status(),
     )
 

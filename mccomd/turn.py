@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from mccomd.answers import Gathered
+from mccomd.carried import LargeCall
 from mccomd.explanations import Explanation
 from mccomd.handoff import Handoff
 from mccomd.hooks import Decision
@@ -32,7 +33,10 @@ class Turn:
     rejection: Rejection | None = None
     handoff: Handoff | None = None
     decision: Decision | None = None  # once made
-    asked: bool = False  # the large model
+    text: str = ""  # of the local model, when it was decided
+    asked: bool = False  # the large model: for this request, or for one before with what it says now
+    carried: LargeCall | None = None  # asked for a request before, and it goes on for this one
+    said: bool = False  # the request has its answer
     unsure: asyncio.Event = field(default_factory=asyncio.Event)  # asked, and nothing is to be shown yet
     local: CancelToken = field(default_factory=CancelToken)  # of the generation alone
 

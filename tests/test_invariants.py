@@ -3,6 +3,8 @@
 - Every request gets exactly one answer.
 - No large model is asked for a request that was cancelled, nor when none may be asked (offline, none is
   configured, the budget is spent, the backend is switched off).
+- A call to the large model goes on for the newest request exactly as long as what was typed since agrees with
+  what it has said; there is never a second one beside it.
 - No update after an accept, after a newer request, before the answer, or for another text than the newest.
 - What an update leaves standing grows until it is whole; a text that was dismissed here does not come back.
 - A plugin that raises or hangs changes its own state and no other's, and no request waits for it for long.
@@ -35,6 +37,7 @@ from mccomd.history import History, month_of
 from mccomd.hooks import CloudRequest
 from mccomd.outgoing import CloudReport
 from mccomd.plugins import PluginOptions, Plugins
+from mccomd.postprocess import clean
 from mccomd.protocol import Completion, Feedback, FeedbackKind, Position, Update
 from mccomd.routing import Routing
 from mccomd.session import Sessions
@@ -42,7 +45,7 @@ from mccomd.task import Task
 from mccomd.types import CancelToken, Document
 
 from .conftest import put_plugin
-from .scripted_parts import SCRIPT, Job, Script, ScriptedIndexing, ScriptedModel, VirtualLoop, plugin_of
+from .scripted_parts import SCRIPT, Call, Job, Script, ScriptedIndexing, ScriptedModel, VirtualLoop, plugin_of
 
 SEQUENCES = int(os.environ.get("MCCOMD_SEQUENCES", "150"))
 NAMES = ("finding", "routing", "asking")
@@ -216,6 +219,51 @@ class Cascade(RuleBasedStateMachine):
                 self.feedback(FeedbackKind.ACCEPTED, 0, 0)
             self.settle()
 
+    @rule(
+        text=st.text("ab( ", min_size=2, max_size=8),
+        said=st.integers(0, 8),
+        steps=st.lists(st.integers(0, 3), min_size=1, max_size=3),
+        astray=st.sampled_from(["", "", "", "", "b", "(", "back", "jump"]),
+        local=st.sampled_from(["", "early", "sure", "unsure"]),
+        end=st.booleans(),
+    )
+    def types_along_with_the_large_model(
+        self, text: str, said: int, steps: list[int], astray: str, local: str, end: bool
+    ) -> None:
+        """Asks at each key while the large model, asked at the first one, is still writing."""
+        self.ask()
+        if job := self.job():
+            self.model.tokens(job, 0.1)
+        self.settle()
+        calls = self.script.open_calls()
+        if calls and said:
+            calls[-1].say(text[:said])
+        at = 0
+        for step in steps:
+            self.type(text[at : at + step])
+            at += step
+            self.ask()
+            if local and (job := self.job()):
+                self.model.tokens(job, 0.9 if local == "sure" else 0.1)
+                self.settle()
+                if local != "early" and job.open:
+                    self.model.finish(job, text[at:] or "ab", 0.9 if local == "sure" else 0.1)
+            self.settle()
+        if astray == "jump":
+            self.jump(0)
+            self.ask()
+        elif astray == "back":
+            self.delete(1)
+            self.ask()
+        elif astray:
+            self.type_and_ask(astray)
+        if calls and not calls[-1].ended:
+            calls[-1].say(text[said:] + " b")
+            self.settle()
+            if end:
+                calls[-1].pieces.put_nowait(None)
+        self.settle()
+
     @rule()
     def ask(self) -> None:
         if len(self.asked) >= self.trouble_after:
@@ -235,14 +283,17 @@ class Cascade(RuleBasedStateMachine):
             started=self.loop.now,
         )
         self.sessions.cursor_is(task.document, task.prefix, task.suffix, self.loop.now)
-        task.session.supersede(cancel)
+        task.session.supersede(cancel, task.prefix, task.suffix)
+        going_on = [call for call in self.script.open_calls() if self.agrees(call)]
         self.asked.append(Asked(task, self.loop.create_task(self.answer(task))))
         self.settle()
+        if not self.config.cloud.offline:
+            self.check(all(not call.ended for call in going_on), "a call that agrees was given up")
 
     async def answer(self, task: Task) -> Completion:
         answer = await self.completer.complete(task)
         asked = next(asked for asked in self.asked if asked.task is task)
-        asked.shown = answer.text
+        asked.shown, asked.growing = answer.text, answer.finish == "carried"
         dismissed = self.was_dismissed(task.prefix, task.suffix, answer.text)
         self.check(not dismissed or not answer.text, "a dismissed text was answered again")
         return answer
@@ -339,7 +390,7 @@ class Cascade(RuleBasedStateMachine):
         if spent and not self.spent:
             self.spent = True
             left = self.config.budget.tokens - self.history.month(month_of(NOW_S)).tokens
-            self.routing.paid(CloudReport(requests=1, prompt_tokens=left - 1, output_tokens=1))
+            self.routing.budget.paid(CloudReport(requests=1, prompt_tokens=left - 1, output_tokens=1))
         elif not spent and self.spent:
             self.spent = False  # the user allows more
             self.config = replace(self.config, budget=BudgetConfig(tokens=self.config.budget.tokens + 10**6))
@@ -368,6 +419,9 @@ class Cascade(RuleBasedStateMachine):
         self.check(self.config.cloud.backend == "large", "asked although none is configured")
         self.check(not self.config.cloud.offline, "asked although offline")
         self.check(not self.spent, "asked although the budget is spent")
+        self.check(asked is self.asked[-1], "asked for an old request")
+        beside = [call for call in self.script.open_calls() if self.agrees(call)]
+        self.check(not beside, "asked beside a call that agrees")
         row = next(row for row in self.plugins.status() if row.name == "large")
         self.check(row.state == "loaded", "asked although it is switched off")
 
@@ -383,7 +437,7 @@ class Cascade(RuleBasedStateMachine):
         typed = self.realigned(task, update)
         self.check(typed is not None, "an update for another text than the newest")
         whole = (typed or "") + update.text
-        given = [call.said for call in self.script.calls if call.request.request_id == update.request_id]
+        given = [said[len(task.prefix) :] for said in self.said_by_large() if said.startswith(task.prefix)]
         given += [job.said for job in self.model.jobs if job.generate.query.prefix == task.prefix]
         self.check(any(text.startswith(typed or "") for text in given), "an update that was typed against")
         if not update.final:
@@ -396,13 +450,25 @@ class Cascade(RuleBasedStateMachine):
         asked.shown, asked.growing = whole, not update.final
         asked.updates.append(update)
 
+    def said_by_large(self) -> list[str]:
+        """What each call has said, behind the text before the place that it was asked for."""
+        return [call.request.prefix + call.said for call in self.script.calls]
+
+    def agrees(self, call: Call) -> bool:
+        """Whether what is typed at the place of a call since says nothing against what it has said so far."""
+        before, after = call.request.prefix, call.request.suffix
+        if not self.text[: self.cursor].startswith(before) or self.text[self.cursor :] != after:
+            return False
+        typed = self.text[len(before) : self.cursor]
+        return call.said.startswith(typed) or typed.startswith(call.said)
+
     def check(self, holds: bool, what: str) -> None:
         if not holds:
             self.violations.append(what)
 
     @invariant()
     def nothing_was_violated(self) -> None:
-        assert self.violations == []
+        assert not self.violations, self.violations
 
     def realigned(self, task: Task, update: Update) -> str | None:
         """What was typed since, by the update's own position; None where that is not the newest text."""
@@ -414,6 +480,22 @@ class Cascade(RuleBasedStateMachine):
         if not before.startswith(task.prefix) or known[len(before) :] != task.suffix:
             return None
         return before[len(task.prefix) :]
+
+    @invariant()
+    def no_call_goes_on_against_what_was_typed(self) -> None:
+        """Looked at between requests: by then the newest one has been told."""
+        if not hasattr(self, "plugins") or not self.asked:
+            return
+        newest = self.asked[-1].task
+        for call in self.script.open_calls():
+            assert newest.prefix.startswith(call.request.prefix), "a call for another place"
+            assert newest.suffix == call.request.suffix, "a call for another text"
+            typed = newest.prefix[len(call.request.prefix) :]
+            place = {"prefix": call.request.prefix, "suffix": newest.suffix}
+            fitted = clean(call.said, **place, language="python", eol="\n")
+            heard = (call.said, fitted.text)
+            agreed = any(said.startswith(typed) or typed.startswith(said) for said in heard)
+            assert agreed, "a call that was typed against"
 
     @invariant()
     def failing_plugins_change_their_own_state_only(self) -> None:
@@ -439,8 +521,9 @@ class Cascade(RuleBasedStateMachine):
                 assert asked.future.result().request_id == asked.task.request_id
             self.sessions.cancel_all(self.loop.now)
             self.settle()
-            assert self.violations == []
+            assert not self.violations, self.violations
             assert not self.script.open_calls(), "the large model works on for nobody"
+            assert self.routing.budget.reserved == (0, 0.0), "a part of the budget is held for nobody"
         finally:
             self.script.gate.set()
             for job in self.model.open_jobs():

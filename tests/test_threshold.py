@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mccomd.budget import Budget, Need, Reservation
 from mccomd.calibration import Bin, Calibration, count
 from mccomd.config import BudgetConfig, CloudConfig, Config, RouterConfig
 from mccomd.errors import MccomdError
@@ -149,10 +150,10 @@ def test_a_spent_budget_says_so(
     async def run() -> str:
         routing = Routing(lambda: config, plugins, ScriptedModel(), history, tmp_path, lambda: NOW_S)  # type: ignore[arg-type]
         if budget != BudgetConfig():
-            assert "being read" in routing.spent()
+            assert "being read" in routing.budget.spent()
         await history.load()
-        routing.paid(spent)
-        found = routing.spent()
+        routing.budget.paid(spent)
+        found = routing.budget.spent()
         await history.close()
         return found
 
@@ -172,6 +173,38 @@ def test_a_budget_that_cannot_be_counted_allows_nothing(tmp_path: Path) -> None:
         plugins = Plugins(PluginOptions(), lambda *_, **__: ())
         routing = Routing(lambda: config, plugins, ScriptedModel(), history, tmp_path, lambda: NOW_S)  # type: ignore[arg-type]
         await history.close()
-        return routing.spent()
+        return routing.budget.spent()
 
     assert "cannot be counted" in asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("limit", "answer"),
+    [
+        (BudgetConfig(tokens=1000), "400 tokens of the month's budget are left, beside what the calls"),
+        (BudgetConfig(money=1.0), "0.4000 of the month's budget are left, beside what the calls"),
+    ],
+)
+def test_calls_under_way_hold_what_they_may_need(tmp_path: Path, limit: BudgetConfig, answer: str) -> None:
+    config = Config(budget=limit, cloud=CloudConfig(backend="large", input_price=1000, output_price=1000))
+    history = History(tmp_path)
+    budget = Budget(lambda: config, history, lambda: NOW_S)
+    need = Need(500, 100)
+
+    async def run() -> None:
+        await history.load()
+        first = budget.reserve(need)
+        assert isinstance(first, Reservation)
+        assert answer in str(budget.reserve(need))
+        assert budget.spent() == ""
+        budget.paid(CloudReport(requests=1, prompt_tokens=90, output_tokens=10, cost=0.1))
+        assert isinstance(budget.reserve(need), str)  # settled, not yet given back
+        first.release()
+        first.release()
+        assert budget.reserved == (0, 0.0)
+        second = budget.reserve(need)
+        assert isinstance(second, Reservation)
+        assert budget.reserved == (600, pytest.approx(0.6))
+        await history.close()
+
+    asyncio.run(run())

@@ -107,6 +107,8 @@ def _explained(found: dict[str, Any], prompt: bool) -> str:
         rows.append(("shadow", found["shadow"]))
     if found["rejected"]:
         rows.append(("after", f"you rejected {found['rejected']!r}"))
+    if found["carried"]:
+        rows.append(("cloud asked", f"for {found['carried']}: what you typed since agrees with its answer"))
     rows += [("snippet", _snippet(each)) for each in found["snippets"]]
     rows += _cloud_rows(found["cloud"]) if found["cloud"] else [("sent", "nothing left this machine")]
     rows += [("update", each) for each in found["updates"]]

@@ -95,6 +95,7 @@ class ExplainResult(msgspec.Struct, frozen=True):
     stages_ms: dict[str, float]
     snippets: list[ExplainedSnippet]
     rejected: str
+    carried: str  # the request whose call to the large model went on for this one; bytes and cost are there
     cloud: CloudCall | None
     updates: list[str]
     bytes_sent: int

@@ -110,7 +110,7 @@ class Completion(msgspec.Struct, frozen=True):
     model: str
     confidence: float  # 0..1, the router's; the built-in one's is the mean probability of the first 3 tokens
     ms: float
-    finish: str  # stop, length, unsure, deadline, cancelled, abandoned, held, none
+    finish: str  # stop, length, unsure, deadline, cancelled, abandoned, held, carried, none
     reason: str  # "" or why there is no text, or less than there could be
     route: str  # what the router decided, in its words
     snippets: list[SnippetInfo]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,8 +103,39 @@ def test_a_request_that_is_superseded_is_cancelled_at_the_server(start: Callable
         peer.arrived.acquire(timeout=60)
         first = completions_of(peer)[0]
         assert not first.left.is_set()
-        ask(client, TEXT + "w")
+        ask(client, TEXT.replace("area", "size"))  # changed elsewhere: what was asked is worth nothing
         assert first.left.wait(60)
+
+
+def test_a_stream_goes_on_for_who_types_along_with_it(start: Callable[..., Daemon]) -> None:
+    spoken, more = threading.Event(), threading.Event()
+
+    async def slow(request: Received, out: Out) -> None:
+        await out.head()
+        await out.event({"choices": [{"text": "(width + 0) * "}]})
+        spoken.set()
+        await asyncio.to_thread(more.wait, 60)
+        await out.event({"choices": [{"text": "height\n"}]})
+        await out.end()
+
+    with Peer(slow) as peer:
+        config = cloud_config(peer, 'strategy = "plain"')
+        daemon = start(config.replace("_ms = 300", "_ms = 90000").replace("_ms = 5000", "_ms = 90000"))
+        client = daemon.client()
+        first = ask(client)
+        assert spoken.wait(60)
+        second = ask(client, TEXT + "(wi")
+        third = ask(client, TEXT + "(widt")
+        more.set()
+        while not (update := client.wait_notification("update", timeout_s=60))["final"]:
+            assert update["source"] == "cloud"
+        assert (update["request_id"], update["text"]) == (third["request_id"], "h + 0) * height")
+        found = client.call("explain", {"request_id": third["request_id"]})
+        assert (found["carried"], found["bytes_sent"]) == (first["request_id"], 0)
+        assert found["cloud"]["bytes_sent"] > 0
+        assert (second["text"], second["finish"]) == ("dth + 0) *", "carried")
+        assert len(completions_of(peer)) == 1
+        client.close()
 
 
 def test_an_endpoint_that_refuses_is_off_until_the_configuration_changes(
