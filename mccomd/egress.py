@@ -168,6 +168,8 @@ class Ledger:
 
     def _append(self, descriptor: int, line: bytes) -> None:
         size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":  # whoever wrote last was killed in the middle
+            line = b"\n" + line
         written = 0
         try:
             while written < len(line):

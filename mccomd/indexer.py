@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ class Indexer:
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._next_id = 0
+        self._ready = False  # it will not outlive us: only then may it be stopped
         self._hushes = 0
         self._breath: asyncio.TimerHandle | None = None
 
@@ -100,6 +102,10 @@ class Indexer:
             self._stop()
         while line := await process.stdout.readline():
             event = json.loads(line)
+            if event["event"] == "ready":
+                self._ready = True
+                if self._hushes:
+                    self._stop()
             if event.get("id") != job["id"]:
                 continue
             if event["event"] == "progress":
@@ -113,15 +119,18 @@ class Indexer:
 
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
+            self._ready = False
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "mccomd_index.worker",
+                str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=_LINE_LIMIT,
                 # A Ctrl-C in the daemon's terminal is the daemon's to handle. No session of its own: if the
-                # daemon dies while this is stopped, the kernel wakes and ends a group left without a leader.
+                # daemon dies while this is stopped, the kernel wakes and ends a group left without a leader
+                # (where it can, the worker has itself killed then: a stop under way may reach it later).
                 process_group=0,
             )
         return self._process
@@ -148,7 +157,7 @@ class Indexer:
     def _signal(self, name: str) -> bool:
         """Whether it was sent: Windows has no such signals."""
         number = getattr(signal, name, None)
-        if number is None or self._process is None or self._process.returncode is not None:
+        if number is None or self._process is None or self._process.returncode is not None or not self._ready:
             return False
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)

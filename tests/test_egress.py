@@ -214,3 +214,14 @@ def test_a_ledger_readable_by_others_is_made_private(tmp_path: Path) -> None:
 )
 def test_no_key_in_an_endpoint(url: str, bare: str) -> None:
     assert bare_endpoint(url) == bare
+
+
+def test_what_follows_half_a_line_is_whole(tmp_path: Path) -> None:
+    """A daemon may be killed in the middle of a write that spans two pages."""
+    egress(tmp_path).admit(URL, b"x")
+    with open(tmp_path / LEDGER_FILE, "ab") as file:
+        file.write(b'{"time": "2026-')
+    for body in (b"y", b"z"):
+        egress(tmp_path).admit(URL, body)
+    entries = list(read_ledger(tmp_path))
+    assert ["damaged" in entry for entry in entries] == [False, True, False, False]

@@ -213,6 +213,37 @@ def test_unsaved_texts_of_every_client_are_found_until_they_close(daemon: Daemon
         assert found(asking, "paraboloid") == []
 
 
+def test_an_index_cut_short_under_the_daemon_is_a_rebuild_and_no_crash(
+    start: Callable[..., Daemon], repository: Path
+) -> None:
+    """It has the files mapped: a look behind the new end would be the end of the process (SIGBUS)."""
+    own = start()
+    with own.client() as client:
+        client.call("refresh", {"path": str(repository)})
+        query = {"path": str(repository), "query": "circle_area"}
+        found = client.call("search", query)["hits"]
+        for number, share in enumerate((0.0, 0.5), 1):
+            files = [
+                file
+                for file in (own.home / "cache" / "mccomd" / "index").glob("*/gen-*/*")
+                if file.suffix not in (".json", ".lock") and file.stat().st_size
+            ]
+            for file in files:
+                os.truncate(file, int(file.stat().st_size * share))
+            assert client.call("search", query)["hits"] == []
+            assert ask(client, repository / "report.py")["finish"] in FINISHED
+            wait_until(client, repository, lambda row: row["state"] == "current" and not row["indexing"])
+            assert client.call("search", query)["hits"] == found
+            assert own.log.count("damaged: ") >= number
+        for file in (own.home / "cache" / "mccomd" / "index").glob("*/views.db-shm"):  # SQLite's, mapped too
+            os.truncate(file, 0)
+        assert client.call("search", query)["hits"] == found
+        (repository / "new.py").write_text("def circle_area_of(diameter):\n    return 1\n")
+        client.call("refresh", {"path": str(repository)})
+        assert len(client.call("search", query)["hits"]) == len(found) + 1
+        assert own.process.poll() is None
+
+
 def test_two_work_trees_are_two_rows_and_one_folder(start: Callable[..., Daemon], repository: Path) -> None:
     own = start()
     side = repository.parent / "side"

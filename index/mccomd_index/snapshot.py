@@ -21,12 +21,13 @@ from .chunk import decode, split_lines
 from .errors import CorruptError, FolderError
 from .git import Git, blob_id
 from .look import Look
+from .mapped import Shared
 from .overlay import read
 from .stamp import Stamp
 from .store import MAX_CONSIDERED, MAX_TERMS, Found, Reader
 from .tokens import query_terms, weighted_terms
 from .types import Hit, Repository
-from .views import HEAD, OVERLAY, View, Views, identity
+from .views import HEAD, NAME, OVERLAY, View, Views, identity
 
 MAX_QUERY = 20_000  # characters; of longer queries the end counts, which is nearest to a cursor
 MAX_CACHED = 16_000_000  # characters of files kept for the next query: a cold file costs 0.2 ms
@@ -70,6 +71,7 @@ class Snapshot:
         self._lock = threading.Lock()
         self._identity = identity(folder)
         self._idle = [views]  # connections that no search uses; each search has one of its own
+        self._shared = Shared(folder / f"{NAME}-shm")
         self._open: _Open | None = None
         self._stamp: Stamp | None = None
 
@@ -165,6 +167,7 @@ class Snapshot:
     def close(self) -> None:
         self._files.close()
         with self._lock:
+            self._shared.mend()
             idle, self._idle = self._idle, []
         for views in idle:
             views.close()
@@ -223,6 +226,7 @@ class Snapshot:
         try:
             with views.reading():
                 reader = self._reader(*views.generation())
+                reader.check()
                 view = views.view(self._place)
                 self._note(view)
                 yield views, view, reader
@@ -239,6 +243,7 @@ class Snapshot:
                 for views in stale:
                     views.close()
             if self._idle:
+                self._shared.mend()
                 return self._idle.pop()
         found = Views.open(self._folder)
         if found is None:
@@ -247,6 +252,7 @@ class Snapshot:
 
     def _give_back(self, views: Views) -> None:
         with self._lock:
+            self._shared.note()
             self._idle.append(views)
 
     def _reader(self, generation: str, version: int) -> Reader:

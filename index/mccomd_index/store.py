@@ -19,6 +19,7 @@ import tantivy
 
 from .errors import CorruptError, FolderError
 from .fields import FIELDS, ChunkFields, Field
+from .mapped import Mapped
 
 BULK_HEAP = 64_000_000  # bytes; 30 to 200 MB make no difference in speed on 28 MB of source
 SMALL_HEAP = 15_000_000  # Tantivy's minimum
@@ -84,7 +85,12 @@ class Reader:
             self._index = tantivy.Index.open(str(folder))
             self._index.config_reader("manual")  # the default polls the disk twice a second, for ever
             self._searcher = self._index.searcher()
+            self._mapped = Mapped(folder)
         self._schema = self._index.schema
+
+    def check(self) -> None:
+        """To be called before each look. CorruptError: a file has become shorter, a look would be fatal."""
+        self._mapped.check()
 
     @property
     def chunks(self) -> int:
@@ -100,6 +106,7 @@ class Reader:
         with _explained(self._folder):
             self._index.reload()
             self._searcher = self._index.searcher()
+            self._mapped = Mapped(self._folder)
 
     def search(self, terms: Mapping[str, float], limit: int, most: int = MAX_TERMS) -> list[Found]:
         """The chunks that match any of the words, best first (BM25); more of them begin with the same.

@@ -1,7 +1,8 @@
 """The indexer as a process of its own: JSON lines in, JSON lines out, at the lowest priority.
 
-    python -m mccomd_index.worker
+    python -m mccomd_index.worker [PARENT]
 
+    -> {"event": "ready"}                      with PARENT, a process id: from here on it ends with that one
     <- {"id": 1, "op": "refresh", "repository": PATH, "index": FOLDER, "options": {...}, "rebuild": false}
     -> {"id": 1, "event": "progress", "files": 120, "total": 1603, "mb": 2.1}     at most about 10 a second
     -> {"id": 1, "event": "done", ...}  or  {"id": 1, "event": "failed", "error": "..."}     exactly one
@@ -13,8 +14,10 @@ killed at any moment; the next refresh sets right what it left.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import asdict, fields
@@ -29,18 +32,36 @@ from .refresh import refresh
 from .types import IndexOptions, Progress
 
 PROGRESS_S = 0.1
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Serve standard input and output until either closes."""
-    lower_priority()
     output = sys.stdout
     sys.stdout = sys.stderr  # a stray print must not tear the protocol
+    parent = sys.argv[1:2]
+    if parent:
+        end_with(int(parent[0]))
+    lower_priority()
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        if parent:
+            _write(output, {"event": "ready"})
         for line in sys.stdin.buffer:
             answer(line, output)
     with contextlib.suppress(OSError):
         output.close()
+
+
+def end_with(parent: int) -> None:
+    """Die with the process that started us, stopped or not: it holds us back by SIGSTOP, and may be killed.
+
+    Linux only. Elsewhere the kernel wakes and ends us if we stand still at that moment, but not if the stop
+    was still under way to us, which one that runs at the lowest priority on a busy machine shows.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it has died before that
+        sys.exit(0)
 
 
 def lower_priority() -> None:

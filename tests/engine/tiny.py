@@ -44,13 +44,13 @@ class Tiny:
     weights: Weights
 
 
-def write_tiny(folder: Path, precision: Precision, seed: int = 3) -> Tiny:
+def write_tiny(folder: Path, precision: Precision, seed: int = 3, config: LlamaConfig = CONFIG) -> Tiny:
     """A model folder of a few hundred kB. Its ids: 0 and 1 special, then 256 bytes, then padding."""
     parts = BpeParts((*SPECIAL, *sorted(ByteLevel.alphabet())), (), SPECIAL, "smollm")
     write_tokenizer(folder / TOKENIZER_FILE, parts)
-    weights = random_weights(CONFIG, seed)
-    export(folder, CONFIG, weights, precision, DESCRIPTION)
-    return Tiny(folder, CONFIG, weights)
+    weights = random_weights(config, seed)
+    export(folder, config, weights, precision, DESCRIPTION)
+    return Tiny(folder, config, weights)
 
 
 def change_manifest(folder: Path, **changes: object) -> Manifest:

@@ -203,3 +203,26 @@ def test_the_store_is_cleared_away_after_the_answer(repo: Repo, indexed: Indexed
     assert indexed.snapshot().stamp.generation == "gen-0002"
     worker.send(**request(indexed))
     assert worker.answer()["crowded"] == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_it_dies_with_the_process_that_started_it() -> None:
+    """Whatever its pipes: one that a stop reaches after its daemon was killed would stand there for ever."""
+    worker = "[sys.executable, '-m', 'mccomd_index.worker', str(os.getpid())]"
+    code = f"import os, subprocess, sys; subprocess.run({worker})"
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    assert json.loads(parent.stdout.readline()) == {"event": "ready"}
+    workers = psutil.Process(parent.pid).children()
+    parent.kill()
+    assert len(workers) == 1
+    assert psutil.wait_procs(workers, timeout=60)[1] == []  # and its input is open still
+    parent.communicate()
+
+
+def test_it_does_not_begin_when_the_process_that_started_it_is_gone() -> None:
+    command = [sys.executable, "-m", "mccomd_index.worker", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as late:
+        assert late.stdout is not None
+        assert late.stdout.read() == b""
+        assert late.wait(60) == 0
