@@ -24,6 +24,7 @@ from .filters import Filters
 from .git import Change, Git, blob_id
 from .ignore import IgnoreFiles, is_ignore_file, paths_in, read_ignore_files, read_text
 from .languages import language_of
+from .leaving import Leaving
 from .stamp import FORMAT, new_generation, remove_other_generations, writer_lock
 from .store import Reader, content_id
 from .types import IndexOptions, IndexState, Progress, Report, Repository, Status
@@ -32,6 +33,7 @@ from .views import HEAD, OVERLAY, Place, View, Views, found_format
 # Dead contents weigh on BM25's statistics and use hits up: past as many as there are live ones they go.
 MIN_DEAD = 2_000  # chunks; below this a rebuild is not worth it
 BATCH = 1_000  # rows written at once
+LEAVING = "contents of files that became secret or ignored"
 
 OnProgress = Callable[[Progress], None]
 
@@ -143,6 +145,7 @@ class _Job:
         self.limit = options.max_file_kb * 1000
         self.progress = progress
         self.ignore_files_met: set[str] = set()
+        self.leaving = Leaving()
         self.changed = 0
         self.look_ms = 0.0
         self.rebuilt = False
@@ -183,7 +186,10 @@ class _Job:
             reason = "an ignore file changed"
             view, _ = self.follow_head(Assessment(IndexState.OTHER_OPTIONS, reason, view))
             view = self.follow_work_tree(view)
-        crowded = self.crowded(view)
+        with self.views.writing():
+            self.see_what_leaves()
+            leaving = self.views.is_leaving()
+        crowded = LEAVING if leaving else self.crowded(view)
         if crowded and tidy:
             view, reason, crowded = self.rebuild(crowded), crowded, ""
         return replace(self.report(view, reason), crowded=crowded)
@@ -237,9 +243,10 @@ class _Job:
         if view is None:
             return self.derive(None), found.reason
         if found.state is IndexState.OTHER_OPTIONS:
-            before = view.chunks
+            before, refuse = view.chunks, self.filters.refuse_path
+            out = any(place.chunks > 0 and refuse(place.path) for place in self.views.layer(view.id, HEAD))
             view = self.derive(view)
-            if view.chunks < before:  # what must not be found must not stay on disk either
+            if out or view.chunks < before:  # what must not be found must not stay on disk either
                 view = self.rebuild(found.reason)
             return view, found.reason
         if found.state is IndexState.CURRENT:
@@ -277,8 +284,15 @@ class _Job:
                 if head is not None and head.content == place.content:  # committed: no longer a difference
                     self.views.remove(view.id, OVERLAY, [place.path])
                     view = replace(view, overlay_files=view.overlay_files - 1)
+            self.see_what_leaves()
             self.finish(view)
         return view
+
+    def see_what_leaves(self) -> None:
+        """Remember, beside the rows, that a content must not stay on disk; inside a transaction."""
+        so = self.leaving.became_so(self.git, self.work_tree, self.filters, self.limit)
+        if any(not self.views.is_named(place.content) for place in so):
+            self.views.set_leaving(True)
 
     def retry_unreadable(self, view: View) -> View:
         """A partial clone may have fetched what it lacked."""
@@ -297,6 +311,9 @@ class _Job:
                 rows.append(now)
             elif before is not None:
                 removed.append(change.path)
+                self.leaving.left(before)
+            if now is None and change.blob is not None:
+                self.leaving.refused(change.blob, self.filters.refuse_path(change.path) or "data")
             for place, sign in ((before, -1), (now, 1)):
                 if place is not None and place.chunks > 0:
                     files += sign
@@ -351,6 +368,7 @@ class _Job:
             changed = [place for place in now.values() if known.get(place.path) != place]
             left = known.keys() - now.keys()
             if changed or left or view.note != found.note or view.overlay_files != len(now):
+                self.leaving.left_overlay(known[path] for path in left)
                 self.views.remove(view.id, OVERLAY, left)
                 self.views.put(view.id, OVERLAY, changed)
                 view = replace(view, overlay_files=len(now), note=found.note)
@@ -396,6 +414,7 @@ class _Job:
                 self.views.forget_overlays()
                 self.views.clear(view.id, HEAD)
                 self.views.trim_barren()
+                self.views.set_leaving(False)
                 view = replace(view, head=self.head, options=self.options)
                 view = replace(view, files=0, chunks=0, overlay_files=0, note="")
                 files = [*self.git.files(self.head)]

@@ -168,6 +168,18 @@ class Views:
     def trim_barren(self) -> None:
         self._db.execute("DELETE FROM barren WHERE content NOT IN (SELECT content FROM places)")
 
+    def is_named(self, content: int | None) -> bool:
+        """Whether any view has this content."""
+        return self._db.execute("SELECT 1 FROM places WHERE content = ?", (content,)).fetchone() is not None
+
+    def is_leaving(self) -> bool:
+        """Whether the store has contents that must leave the disk."""
+        return bool(self._db.execute("PRAGMA application_id").fetchone()[0])
+
+    def set_leaving(self, leaving: bool) -> None:
+        """Part of the transaction, as everything in the file's header is."""
+        self._db.execute(f"PRAGMA application_id = {int(leaving)}")
+
     # --- views ----------------------------------------------------------------------------------
 
     def view(self, place: str) -> View | None:

@@ -228,3 +228,9 @@ def test_an_overlay_is_left_out_by_the_same_rules(make_repo: Callable[..., Repo]
         repo.write(name, "needle = 1\n")
     indexed.refresh()
     assert [path for path, _ in found(indexed, "needle")] == ["new.py"]
+
+
+def test_a_folder_in_the_place_of_a_file_is_no_text(tmp_path: Path) -> None:
+    """It may come between git's word and our reading."""
+    (tmp_path / "a.py").mkdir()
+    assert overlay.read(str(tmp_path), "a.py", 100) is None
