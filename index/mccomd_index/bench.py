@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,7 @@ from .types import IndexOptions, Repository
 LIMIT = 10  # hits of a query
 SEED = 7
 SWITCH_FILES = 1_000
+GROWTH = 3  # each part of `bench_growth` has so many times the files of the one before
 
 
 @dataclass(frozen=True)
@@ -191,25 +193,57 @@ class Point:
     cpu_s: float  # of all threads
     seconds: float
     rss_peak_mb: float
+    index_mb: float  # on disk
 
 
-def bench_growth(repository_path: str | Path, points: int = 4) -> Iterator[Point]:
-    """First indexes of growing parts of a repository, each half of the next, each by a process of its own."""
-    repository = find_repository(repository_path)
-    if repository is None or repository.head is None:
-        raise RepositoryError(f"{repository_path}: no git repository with a commit")
+def bench_growth(repository_paths: Sequence[str | Path], points: int = 4) -> Iterator[Point]:
+    """First indexes of growing parts of one or several repositories, each by a process of its own.
+
+    Files are drawn by chance; each part has a third of the next, the last one has all. Several repositories
+    become the folders of one.
+    """
+    repositories = []
+    for path in repository_paths:
+        repository = find_repository(path)
+        if repository is None or repository.head is None:
+            raise RepositoryError(f"{path}: no git repository with a commit")
+        repositories.append(repository)
     with tempfile.TemporaryDirectory(prefix="mccomd-bench-") as scratch:
-        clone = scratch_clone(repository, Path(scratch, "clone.git"))
+        clone = scratch_of_all(repositories, Path(scratch, "clone.git"))
         git = Git(clone)
         files = _sources(git)
         git.close()
         random.Random(SEED).shuffle(files)
         for number in reversed(range(points)):
-            _part(clone, files[: max(1, len(files) >> number)])
+            folder = Path(scratch, f"index-{number}")
+            _part(clone, files[: max(1, len(files) // GROWTH**number)])
             with _Worker() as worker:
-                done = worker.refresh(clone, Path(scratch, f"index-{number}"))
+                done = worker.refresh(clone, folder)
             mb, seconds = round(done["bytes"] / 1e6, 2), round(done["ms"] / 1000, 3)
-            yield Point(done["files"], mb, round(done["cpu_s"], 3), seconds, round(done["rss_peak_mb"], 1))
+            cpu_s, peak = round(done["cpu_s"], 3), round(done["rss_peak_mb"], 1)
+            yield Point(done["files"], mb, cpu_s, seconds, peak, round(_size(folder) / 1e6, 2))
+            shutil.rmtree(folder)
+
+
+def scratch_of_all(repositories: Sequence[Repository], place: Path) -> Repository:
+    """A bare repository whose folders are the HEADs of others; it shares their objects."""
+    if len(repositories) == 1:
+        return scratch_clone(repositories[0], place)
+    _git(None, "init", "--quiet", "--bare", str(place))
+    shared = [f"{repository.common_dir.rstrip('/')}/objects\n" for repository in repositories]
+    (place / "objects" / "info" / "alternates").write_text("".join(shared), errors="surrogateescape")
+    folders = []
+    for number, repository in enumerate(repositories):
+        tree = _git(place, "rev-parse", f"{repository.head}^{{tree}}").decode().strip()
+        folders.append(f"040000 tree {tree}\tpart_{number:03}\n")
+    tree = _git(place, "mktree", stdin="".join(folders).encode()).decode().strip()
+    who = ["-c", "user.name=bench", "-c", "user.email=bench"]
+    commit = _git(place, *who, "commit-tree", "-m", "bench", tree).decode().strip()
+    _git(place, "update-ref", "--no-deref", "HEAD", commit)
+    found = find_repository(place)
+    if found is None:
+        raise RepositoryError(f"{place}: the scratch repository is none")
+    return found
 
 
 def _part(clone: Repository, files: list[tuple[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""Commands that measure: `bench index`, `bench keystroke`, `bench engine`; and `bench record` for traces."""
+"""Commands that measure: `bench keystroke`, `bench engine`; and `bench record` for traces."""
 
 from __future__ import annotations
 
@@ -16,61 +16,10 @@ from mccomd.cli.output import json_option, print_json, table, tilde
 
 __all__ = ["bench"]
 
-_MEANING = {
-    "files": "files in the index",
-    "mb": "MB of source text",
-    "chunks": "chunks",
-    "seconds": "seconds for the whole index",
-    "mb_per_s_per_core": "MB a second of CPU",
-    "commit_1_ms": "ms, commit of 1 file to searchable",
-    "commit_10_ms": "ms, commit of 10 files",
-    "commit_100_ms": "ms, commit of 100 files",
-    "switch_ms": "ms to another branch",
-    "switch_back_ms": "ms back",
-    "switch_files": "files that differ there",
-    "query_p50_ms": "ms a query of 60 terms, median",
-    "query_p95_ms": "ms, 95th percentile",
-    "round_p95_ms": "ms with the snippets' texts read, 95th percentile",
-    "rss_peak_mb": "MB of memory at most, of the indexer",
-    "index_mb": "MB on disk",
-}
-
 
 @click.group()
 def bench() -> None:
     """Measure mccomd on this machine and on your own repositories."""
-
-
-@bench.command()
-@click.argument("path", default=".", type=click.Path(exists=True))
-@click.option(
-    "--growth", is_flag=True, help="Index an eighth, a quarter, half and all of it, and stop there."
-)
-@json_option
-def index(path: str, growth: bool, as_json: bool) -> None:
-    """Index the repository at PATH in a temporary folder and measure it.
-
-    The repository is only read; commits are made in a scratch clone.
-
-    \b
-    mccomd bench index ~/src/project
-    mccomd bench index ~/src/project --growth --json     one line a point, to plot
-    """
-    from mccomd_index.bench import bench_growth, bench_index
-
-    if growth:
-        for point in bench_growth(path):
-            row = dataclasses.asdict(point)
-            if as_json:
-                print_json(row)
-            else:
-                click.echo("  ".join(f"{value:10,} {key}" for key, value in row.items()))
-        return
-    figures = dataclasses.asdict(bench_index(path))
-    if as_json:
-        print_json(figures)
-        return
-    click.echo(table([(_figure(value), _MEANING.get(key, key)) for key, value in figures.items()]))
 
 
 @bench.command()
@@ -333,7 +282,3 @@ def _engine_text(found: dict[str, Any]) -> str:
         ),
     ]
     return table(rows)
-
-
-def _figure(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
