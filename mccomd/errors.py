@@ -93,12 +93,16 @@ class CloudError(MccomdError):
     """The large model's endpoint does not answer, refuses, or answers nonsense.
 
     status: the HTTP status; 0 where there was none. details: the body of an error answer, as it was decoded.
+    passing: it says nothing of what the endpoint can do; in a while it may be otherwise.
     """
 
-    def __init__(self, message: str, status: int = 0, details: Any = None) -> None:
+    def __init__(
+        self, message: str, status: int = 0, details: Any = None, *, passing: bool | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.details = details
+        self.passing = status in (401, 403, 408, 429) or status >= 500 if passing is None else passing
 
 
 class EgressError(CloudError):

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 MOST_CHARS_A_TOKEN = 32
 SAME = "it is what the user rejected"
+PROBE_AGAIN_S, PROBE_AGAIN_MOST_S = 30.0, 3600.0
+"""After a failed probe; twice as long after each further one."""
 
 
 class StrategyBackend:
@@ -41,14 +43,18 @@ class StrategyBackend:
         adapter: Adapter,
         caps_file: CapsFile,
         dice: Callable[[], float] = random.random,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """dice: for the few calls that explore."""
+        """dice: for the few calls that explore. now: for when a failed probe is repeated."""
         self.name = name
         self.estimates = Estimates()
         self._adapter = adapter
         self._caps_file = caps_file
         self._dice = dice
+        self._now = now
         self._probing: asyncio.Task[None] | None = None
+        self._probes_failed = 0  # in a row
+        self._probe_at = 0.0
         if remembered := caps_file.load():
             adapter.caps = remembered
 
@@ -77,7 +83,7 @@ class StrategyBackend:
             yield last
         elif not filtered.shown and filtered.raw.strip():
             request.report.dropped = SAME
-        self._probe_once()
+        self._probe_when_due()
 
     async def warm(self) -> None:
         opener = getattr(self._adapter.transport, "warm", None)
@@ -178,9 +184,15 @@ class StrategyBackend:
         yield text
         if finished:
             return
-        async with contextlib.aclosing(self._adapter.stream(request, begun=text)) as pieces:
-            async for piece in pieces:
-                yield piece
+        before = report.prompt_tokens, report.output_tokens  # of the scoring: the stream counts anew
+        report.prompt_tokens = report.output_tokens = 0
+        try:
+            async with contextlib.aclosing(self._adapter.stream(request, begun=text)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            report.prompt_tokens += before[0]
+            report.output_tokens += before[1]
 
     def _took(self, name: str, report: CloudReport, clock: _Clock, text: str, draft: str) -> None:
         if clock.first_ms is None:
@@ -205,17 +217,26 @@ class StrategyBackend:
         spent = report.prompt_tokens * endpoint.input_price + report.output_tokens * endpoint.output_price
         report.cost = spent / 1e6
 
-    def _probe_once(self) -> None:
-        """After the first answer, in the background: a probe costs a few tokens and saves time later."""
+    def _probe_when_due(self) -> None:
+        """After an answer, in the background: a probe costs a few tokens and saves time later."""
         if self.caps.proved or self._probing is not None or self._adapter.endpoint.strategy == "plain":
             return
-        self._probing = asyncio.create_task(self._probe_quietly())
+        if self._now() >= self._probe_at:
+            self._probing = asyncio.create_task(self._probe_quietly())
 
     async def _probe_quietly(self) -> None:
         try:
             await self.probe()
-        except CloudError as error:
-            log.info("backend %s: not probed: %s", self.name, error)
+        except Exception as error:  # noqa: BLE001 - nobody waits for it, and the answer before it was good
+            self._probes_failed += 1
+            wait_s = min(PROBE_AGAIN_MOST_S, PROBE_AGAIN_S * 2 ** (self._probes_failed - 1))
+            self._probe_at = self._now() + wait_s
+            words = f"not probed: {_words(error)}; again with an answer after {wait_s:.0f} s"
+            log.info("backend %s: %s", self.name, words)
+        else:
+            self._probes_failed = 0
+        finally:
+            self._probing = None
 
 
 def _best_draft(request: CloudRequest, rest: Aligned) -> Aligned:

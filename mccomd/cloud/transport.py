@@ -123,7 +123,7 @@ class HttpTransport:
         """See outgoing.Transport."""
         breaker = self._breaker(origin_of(call.url))
         if why := breaker.refusal(time.monotonic()):
-            raise CloudError(why)
+            raise CloudError(why, passing=True)
         breaker.begin()
         try:
             response = await self._open(call, breaker)
@@ -183,12 +183,12 @@ class HttpTransport:
                     answer = await client.send(request, stream=True)
                 break
             except TimeoutError as error:
-                raise CloudError("no answer within the deadline") from error
+                raise CloudError("no answer within the deadline", passing=True) from error
             except _DIED as error:
                 if not again or not _before_any_byte(error):
-                    raise CloudError(f"the connection broke: {_words(error)}") from error
+                    raise CloudError(f"the connection broke: {_words(error)}", passing=True) from error
             except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-                raise CloudError(f"no connection: {_words(error)}") from error
+                raise CloudError(f"no connection: {_words(error)}", passing=True) from error
         response = HttpResponse(answer, call, self._stall_s if call.stall_s is None else call.stall_s)
         if not 200 <= answer.status_code < 300:
             await self._refuse(response)
@@ -282,9 +282,8 @@ class HttpResponse:
                     break
                 except TimeoutError as error:
                     late = until == self._deadline
-                    raise CloudError(
-                        "no whole answer within the deadline" if late else "the answer stalled"
-                    ) from error
+                    words = "no whole answer within the deadline" if late else "the answer stalled"
+                    raise CloudError(words, passing=True) from error
                 if found:
                     last, self.spoke = time.monotonic(), True
                 for event in found:
@@ -309,7 +308,7 @@ class HttpResponse:
             async with asyncio.timeout_at(self._deadline):
                 body = b"".join([piece async for piece in self._pieces(limit)])
         except TimeoutError as error:
-            raise CloudError("no whole answer within the deadline") from error
+            raise CloudError("no whole answer within the deadline", passing=True) from error
         self.spoke = True
         return body.decode("utf-8", "replace")
 
@@ -327,7 +326,7 @@ class HttpResponse:
                 yield piece
             self.whole = True
         except httpx.HTTPError as error:
-            raise CloudError(f"the answer broke off: {_words(error)}") from error
+            raise CloudError(f"the answer broke off: {_words(error)}", passing=True) from error
 
 
 class _Refused(CloudError):

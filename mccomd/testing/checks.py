@@ -8,7 +8,7 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import TypeVar
@@ -245,10 +245,15 @@ async def _cancelled(part: Backend, one: CloudRequest, after: int, leaves_s: flo
     async def ask() -> None:
         nonlocal seen
         begun.set()
-        async for _ in part.stream(one):
-            seen += 1
-            if seen >= max(1, after):
-                await asyncio.Event().wait()
+        stream = part.stream(one)
+        try:
+            async for _ in stream:
+                seen += 1
+                if seen >= max(1, after):
+                    await asyncio.Event().wait()
+        finally:
+            if isinstance(stream, AsyncGenerator):  # as the daemon does: now, and not when it is collected
+                await stream.aclose()
 
     task = asyncio.create_task(ask())
     await begun.wait()

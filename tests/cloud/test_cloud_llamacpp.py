@@ -15,6 +15,7 @@ from mccomd.bench.peer import CANDIDATES, LlamaServer
 from mccomd.cloud.transport import HttpTransport
 from mccomd.hooks import CloudRequest, PluginContext
 from mccomd.outgoing import Endpoint
+from mccomd.testing import check_backend
 from mccomd_plugins import llamacpp
 
 gguf = pytest.importorskip("gguf")
@@ -161,3 +162,13 @@ def test_leaving_frees_the_server(server: LlamaServer) -> None:
                     return True
 
     assert use(server, work, fim_template="qwen")
+
+
+def test_it_keeps_the_contract_of_a_backend(server: LlamaServer) -> None:
+    def make() -> Any:
+        url = f"http://127.0.0.1:{server.port}"
+        context = PluginContext({}, None, HttpTransport(url, stall_s=60), Endpoint(url), "")  # type: ignore[arg-type]
+        (backend,) = llamacpp.mccomd_backends(context)
+        return backend
+
+    check_backend(make, request("x = 1\ny = 2\n", draft="z = 3"), leaves_s=60)
