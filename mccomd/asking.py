@@ -12,25 +12,22 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from mccomd.behaviour import typed_at_cursor
-from mccomd.budget import Need, Reservation
+from mccomd.budget import Reservation
 from mccomd.carried import LargeCall
-from mccomd.cloud.fim import Window
 from mccomd.config import Config, why_silent
 from mccomd.escalation import Escalations, LargeRequest
 from mccomd.handoff import Handoff, Text
 from mccomd.hooks import Decision
 from mccomd.outgoing import CloudReport
 from mccomd.plugins import Plugins
-from mccomd.postprocess import clean
+from mccomd.priming import Priming
+from mccomd.question import fit_at, need_of, question, typed_since_rejected
 from mccomd.routing import Routing
-from mccomd.task import Task
 from mccomd.turn import Turn
 
 __all__ = ["Asking"]
 
 GOES_ON = "; what was asked for "
-HEAD_TOKENS = 64  # of a prompt: markers, paths, what a chat model is told
 
 
 class Asking:
@@ -49,6 +46,7 @@ class Asking:
         self._keep = keep
         self._now = now
         self._escalations = Escalations(config, plugins)
+        self.priming = Priming(config, routing, self._escalations)
 
     @property
     def busy(self) -> bool:
@@ -70,7 +68,7 @@ class Asking:
             task.session.give_up()
             return
         turn.rejection = task.session.rejection(task.prefix, task.suffix, self._now())
-        fit = _fit_at(task)
+        fit = fit_at(task)
         handoff = self._handoff(turn, lambda raw: fit(call.rest(raw, typed)))
         turn.carried, turn.asked = call, True
         turn.explanation.carried = call.request_id
@@ -82,7 +80,7 @@ class Asking:
         turn.explanation.carried = ""
         if handoff is None or turn.task.cancel.cancelled:
             return
-        handoff.begin_anew(_fit_at(turn.task))
+        handoff.begin_anew(fit_at(turn.task))
         decision = turn.decision
         if decision is not None and decision.escalate and not self._routing.why_not():
             reason = decision.reason.partition(GOES_ON)[0] + "; what was asked before was contradicted"
@@ -99,11 +97,15 @@ class Asking:
         if turn.preview or self._routing.why_not():
             return None
         loop, mode = asyncio.get_running_loop(), self._config().router.unsure
+        near = self.priming.early()
 
         def early(probabilities: Sequence[float]) -> bool:
             unsure = self._routing.unsure(probabilities)
             if unsure and mode == "drop":
                 return True
+            if not unsure and turn.rejection is None and near(probabilities):
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(self.priming.prime, turn)
             if unsure or turn.rejection is not None:
                 with contextlib.suppress(RuntimeError):  # the loop has ended
                     loop.call_soon_threadsafe(
@@ -130,11 +132,12 @@ class Asking:
         evidence = self._routing.evidence(turn.task, probabilities, text, turn.rejected)
         decision = self._routing.decide(evidence)
         turn.text = text
+        turn.task.session.escalated = decision.escalate
         if turn.carried is not None:
             reason = f"{decision.reason}{GOES_ON}{turn.carried.request_id} goes on"
             turn.decision = replace(decision, reason=reason)
             return
-        handoff = self._handoff(turn, _fit_at(turn.task))
+        handoff = self._handoff(turn, fit_at(turn.task))
         self._ask(turn, decision, handoff)
         if not turn.asked:
             turn.handoff, turn.explanation.large = None, ()
@@ -152,11 +155,11 @@ class Asking:
     def _ask(self, turn: Turn, decision: Decision, handoff: Handoff) -> None:
         """Begin a call, where the decision says so and nothing is in the way."""
         task = turn.task
-        call = LargeCall(task.offered("", "cloud"), _fit_at(task))
+        call = LargeCall(task.offered("", "cloud"), fit_at(task))
         if task.cancel.cancelled:
             call.cancel.cancel()
         request = self._large_request(turn, call)
-        reserved = self._routing.budget.reserve(_need(request, self._config())) if decision.escalate else ""
+        reserved = self._routing.budget.reserve(need_of(request, self._config())) if decision.escalate else ""
         if isinstance(reserved, Reservation):
             request = replace(request, ended=reserved.release)
         elif reserved:
@@ -173,7 +176,7 @@ class Asking:
     def _handoff(self, turn: Turn, fit: Callable[[str], str]) -> Handoff:
         """Between whoever is asked and the screen."""
         task, rejection = turn.task, turn.rejection
-        typed = _typed_since_rejected(turn)
+        typed = typed_since_rejected(turn)
         same = rejection is not None and rejection.offered.text.startswith(typed)
         turn.handoff = handoff = Handoff(
             task,
@@ -188,8 +191,7 @@ class Asking:
         return handoff
 
     def _large_request(self, turn: Turn, call: LargeCall) -> LargeRequest:
-        task, rejection = turn.task, turn.rejection
-        turn.explanation.large = snippets = tuple(turn.fused or turn.found)
+        turn.explanation.large = tuple(turn.fused or turn.found)
 
         def report(report: CloudReport) -> None:
             report.dropped = report.dropped or (turn.handoff.dropped if turn.handoff else "")
@@ -197,19 +199,12 @@ class Asking:
             self._routing.budget.paid(report)
             call.failed(report.error)
 
-        return LargeRequest(
-            query=turn.query,
-            draft=rejection.offered.text if rejection else turn.text,
-            max_tokens=task.max_tokens or self._config().completion.max_tokens,
+        return replace(
+            question(turn, turn.text, self._config()),
             cancel=call.cancel,
             answer=call.final,
-            request_id=task.request_id,
-            snippets=snippets,
             partial=call.partial,
             failed=call.failed,
-            typed=_typed_since_rejected(turn),
-            rejected=rejection is not None,
-            alternatives=(turn.text,) if rejection and turn.text else (),
             report=report,
         )
 
@@ -238,25 +233,3 @@ class _Hearing:
 
     def lost(self) -> None:
         self._asking.lost(self._turn)
-
-
-def _fit_at(task: Task) -> Callable[[str], str]:
-    """What the editor would insert at the task's place of a text of the large model's."""
-    language = task.document.language
-    return lambda raw: (
-        clean(raw, prefix=task.prefix, suffix=task.suffix, language=language, eol=task.eol).text
-    )
-
-
-def _need(request: LargeRequest, config: Config) -> Need:
-    """About three characters a token; a strategy that asks twice sends the prompt twice."""
-    window, query = Window(), request.query
-    snippets = min(window.snippets, sum(len(snippet.text) for snippet in request.snippets))
-    chars = min(window.prefix, len(query.prefix)) + min(window.suffix, len(query.suffix)) + snippets
-    prompts = 1 if config.cloud.strategy in ("plain", "native") else 2
-    return Need(prompts * (chars // 3 + HEAD_TOKENS), request.max_tokens)
-
-
-def _typed_since_rejected(turn: Turn) -> str:
-    task, rejection = turn.task, turn.rejection
-    return (typed_at_cursor(rejection.offered, task.prefix, task.suffix) or "") if rejection else ""

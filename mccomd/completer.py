@@ -228,6 +228,8 @@ class Completer:
         if turn.decision is None:
             self._asking.decide(turn, generated.generation.probabilities, text)
         self._asking.record(turn, generated.generation.probabilities, text)
+        if text and not turn.asked and self._asking.priming.near(turn):
+            self._asking.priming.prime(turn, text)
         if turn.unsure.is_set() and turn.handoff is not None:  # a client that takes no updates
             await self._settled(turn, turn.handoff)
         turn.gathered.stage("finish", mark, self._now())
@@ -245,13 +247,22 @@ class Completer:
         For the large model at once. The local model reads other snippets only when there is nobody else to
         ask: they stand first in its prompt, and all of it would have to be read again.
         """
-        if not self._gathering.wants_second_round(turn):
-            return
+        wanted = self._gathering.wants_second_round(turn)
         if not self._routing.why_not():
-            self._keep(self._gathering.second_round(turn))
+            if wanted or self._asking.priming.likely(turn):
+                self._keep(self._for_the_large_model(turn, second_round=wanted))
+            return
+        if not wanted:
             return
         await self._gathering.second_round(turn)
         self._gathering.keep_second_round(turn)
+
+    async def _for_the_large_model(self, turn: Turn, *, second_round: bool) -> None:
+        """While the local model begins: what the large one will probably be asked."""
+        if second_round:
+            await self._gathering.second_round(turn)
+        if self._asking.priming.likely(turn) and not self._guest.manners(self._config().power).saving:
+            self._asking.priming.prime(turn)
 
     def _deadline(self, task: Task) -> float:
         """In the seconds of `now`."""

@@ -212,7 +212,12 @@ class Daemon:
     def _let_out(self, sent: Sent) -> None:
         """Before a request leaves; raises EgressError when it may not."""
         self._egress.admit(
-            sent.endpoint, sent.body, size=sent.bytes, masked=sent.masked, request_id=sent.request_id
+            sent.endpoint,
+            sent.body,
+            size=sent.bytes,
+            masked=sent.masked,
+            request_id=sent.request_id,
+            purpose=sent.purpose,
         )
 
     def _cloud_status(self) -> CloudStatus:

@@ -86,6 +86,28 @@ class Escalations:
         request.cancel.on_cancel(lambda: _cancel_soon(loop, task))
         return decision
 
+    def prime(self, request: LargeRequest) -> bool:
+        """Let the large model's server read what it may be asked soon, where that pays; whether it was begun.
+
+        Nobody waits for it. It leaves this machine as a request does: screened, and in the ledger.
+        """
+        name = self._config().cloud.backend
+        backend = self._plugins.backend(name) if name else None
+        why_not = getattr(backend, "why_not_ahead", None)
+        if backend is None or why_not is None or request.cancel.cancelled or why_silent(self._config()):
+            return False
+        try:
+            if why_not():
+                return False
+        except Exception as error:  # noqa: BLE001 - a plugin's, not ours
+            self._plugins.fail_backend(name, error)
+            return False
+        task = self._begin(self._prime(name, backend, request))
+        task.add_done_callback(lambda _: request.ended())
+        loop = asyncio.get_running_loop()
+        request.cancel.on_cancel(lambda: _cancel_soon(loop, task))
+        return True
+
     def _previewed(self, decision: Decision, request: LargeRequest, preview: Preview) -> Decision:
         """Whatever the router says: what would be asked here, up to the point where it would leave."""
         name = self._config().cloud.backend
@@ -153,6 +175,26 @@ class Escalations:
             if report.error and report.error != SUPERSEDED:
                 log.info("backend %s: no answer: %s", name, report.error)
                 request.failed(f"{name}: {report.error}")
+            request.report(report)
+
+    async def _prime(self, name: str, backend: Any, request: LargeRequest) -> None:
+        started = time.monotonic()
+        wire = replace(self._wire(name, request, started), purpose="prime")
+        report = wire.report
+        try:
+            async with asyncio.timeout_at(wire.deadline):
+                screened = await _screened(wire)
+                await backend.prime_ahead(screened.request)
+        except (TimeoutError, CloudError) as error:
+            report.error = str(error) or "not read within the deadline"
+        except asyncio.CancelledError:
+            report.error = SUPERSEDED
+            raise
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - a plugin's, not ours
+            report.error = f"{type(error).__name__}: {error}"[:300]
+            self._plugins.fail_backend(name, error)
+        finally:
+            report.ms = (time.monotonic() - started) * 1000
             request.report(report)
 
     def _wire(self, name: str, request: LargeRequest, started: float) -> CloudRequest:

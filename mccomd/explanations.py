@@ -43,6 +43,7 @@ class Explanation:
     carried: str = ""  # the request that the large model was asked for, where this one made no call itself
     report: CloudReport | None = None
     reported: bool = False
+    primed: CloudReport | None = None  # what the large model's server was given to read ahead
     counts: dict[str, int] = field(default_factory=dict)  # drafted, accepted, prefilled, reused, generated
     stages_ms: dict[str, float] = field(default_factory=dict)
     updates: list[str] = field(default_factory=list)
@@ -124,9 +125,14 @@ class Explanations:
             carried=found.carried,
             cloud=_call(call.report, call.reported) if call.report else None,
             updates=list(found.updates),
-            bytes_sent=report.bytes_sent if report else 0,
-            cost=report.cost if report else 0.0,
+            primed_ms=_primed_ms(found.primed),
+            bytes_sent=sum(each.bytes_sent for each in (report, found.primed) if each),
+            cost=sum(each.cost for each in (report, found.primed) if each),
         )
+
+
+def _primed_ms(primed: CloudReport | None) -> float | None:
+    return primed.ms if primed is not None and primed.requests and not primed.error else None
 
 
 def _snippets(local: Sequence[Snippet], large: Sequence[Snippet]) -> list[ExplainedSnippet]:

@@ -154,6 +154,8 @@ class Backend(Protocol):
     Sends through `context.transport`, so that it is in the egress ledger, and writes what it knows into
     `request.report`. Raises CloudError where the endpoint fails: that is no failure of the plugin. May have
     `status() -> Mapping` for `mccomd cloud status`, and `async probe() -> Mapping` for `mccomd cloud probe`.
+    May be given what it will probably be asked: `async prime_ahead(request)`, where `why_not_ahead() -> str`
+    is "", as long as the user's `cloud.prime_ahead` allows it.
     """
 
     name: str

@@ -69,6 +69,7 @@ class CloudRequest:
     alternatives: tuple[str, ...] = ()  # other local answers for this cursor
     request_id: str = ""
     report: CloudReport = field(default_factory=CloudReport, compare=False)
+    purpose: str = "complete"  # for the ledger: complete, prime, probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Call:
     request_id: str = ""
     report: CloudReport = field(default_factory=CloudReport, compare=False)
     trial: bool = False  # a "not found" says something about this address only, not about the endpoint
+    purpose: str = "complete"  # for the ledger: complete, prime, probe, warm
     stall_s: float | None = None  # most seconds between two pieces of payload; None: as configured
 
 

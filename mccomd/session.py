@@ -67,6 +67,8 @@ class Session:
     newest: CancelToken | None = None
     large: LargeCall | None = None  # the newest call to the large model: there is never a second one
     remembered: Remembered = field(default_factory=Remembered)
+    primed: tuple[Offered, CancelToken] | None = None  # what the large model's server reads ahead, and where
+    escalated: bool = False  # at the request before, the large model was asked
     now: _Now | None = None
     _found: tuple[int, str, list[Snippet]] | None = None  # (line, commit of the index, snippets)
     _rejected: OrderedDict[int, None] = field(default_factory=OrderedDict)  # marks
@@ -83,6 +85,14 @@ class Session:
         self.newest = cancel
         if self.large is not None and not self.large.agrees(prefix, suffix):
             self.give_up()
+        if self.primed is not None and typed_at_cursor(self.primed[0], prefix, suffix) is None:
+            self.prime(None)
+
+    def prime(self, primed: tuple[Offered, CancelToken] | None) -> None:
+        """This is read ahead from here on, and nothing else."""
+        before, self.primed = self.primed, primed
+        if before is not None:
+            before[1].cancel()
 
     def ask(self, call: LargeCall) -> None:
         """The large model is asked."""
@@ -186,6 +196,7 @@ class Sessions:
         if session.newest is not None:
             session.newest.cancel()
         session.give_up()
+        session.prime(None)
 
     def text_is(self, document: Document, now: float) -> None:
         """A document was opened or changed."""

@@ -36,6 +36,7 @@ class Turn:
     text: str = ""  # of the local model, when it was decided
     asked: bool = False  # the large model: for this request, or for one before with what it says now
     carried: LargeCall | None = None  # asked for a request before, and it goes on for this one
+    primed: str | None = None  # the draft that the large model's server was given to read ahead
     said: bool = False  # the request has its answer
     unsure: asyncio.Event = field(default_factory=asyncio.Event)  # asked, and nothing is to be shown yet
     local: CancelToken = field(default_factory=CancelToken)  # of the generation alone

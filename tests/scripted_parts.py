@@ -163,6 +163,9 @@ class Script:
 
     calls: list[Call] = field(default_factory=list)
     started: Callable[[CloudRequest], None] = lambda request: None
+    primed: Callable[[CloudRequest], None] = lambda request: None
+    reading: int = 0  # of the primes, those under way
+    read: asyncio.Event = field(default_factory=asyncio.Event)
     retriever: str = "work"  # work, raise, hang
     router: str = "work"  # work, raise
     threshold: float = 0.5
@@ -207,6 +210,18 @@ class ScriptedRouter:
 
 class ScriptedBackend:
     name = "large"
+
+    def why_not_ahead(self) -> str:
+        return ""
+
+    async def prime_ahead(self, request: CloudRequest) -> None:
+        script = SCRIPT[0]
+        script.primed(request)
+        script.reading += 1
+        try:
+            await script.read.wait()
+        finally:
+            script.reading -= 1
 
     async def stream(self, request: CloudRequest) -> AsyncIterator[str]:
         script, call = SCRIPT[0], Call(request)

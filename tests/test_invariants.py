@@ -89,7 +89,7 @@ class Cascade(RuleBasedStateMachine):
             sys.path.insert(0, Cascade.site)
         self.loop = VirtualLoop()
         asyncio.set_event_loop(self.loop)
-        self.script = SCRIPT[0] = Script(started=self.large_model_asked)
+        self.script = SCRIPT[0] = Script(started=self.large_model_asked, primed=self.large_model_primed)
         self.config = Config(power=PowerConfig(mode="full"))
         self.model = ScriptedModel()
         self.folder = tempfile.TemporaryDirectory()
@@ -99,6 +99,7 @@ class Cascade(RuleBasedStateMachine):
         self.accepted: set[str] = set()  # request ids
         self.dismissed: set[tuple[str, str]] = set()  # (text before and the answer, text after)
         self.spent = False
+        self.primes = 0
         self.passed = 0.0
         self.violations: list[str] = []  # a plugin's exceptions are caught: what it sees is noted
 
@@ -108,6 +109,7 @@ class Cascade(RuleBasedStateMachine):
         read_ms=st.sampled_from([0, 750]),
         stream_ms=st.sampled_from([0, 1]),
         backend=st.sampled_from(["large", "large", "large", ""]),
+        prime_ahead=st.sampled_from(["always", "auto", "never"]),
         is_open=st.sampled_from([True, True, False]),
         trouble=st.sampled_from(["", "", "", "raise", "hang", "router"]),
         trouble_after=st.integers(0, 5),
@@ -119,6 +121,7 @@ class Cascade(RuleBasedStateMachine):
         read_ms: int,
         stream_ms: int,
         backend: str,
+        prime_ahead: str,
         is_open: bool,
         trouble: str,
         trouble_after: int,
@@ -131,7 +134,7 @@ class Cascade(RuleBasedStateMachine):
             self.config,
             router=router,
             behaviour=BehaviourConfig(read_ms=read_ms),
-            cloud=replace(self.config.cloud, backend=backend, deadline_ms=100_000),
+            cloud=replace(self.config.cloud, backend=backend, deadline_ms=100_000, prime_ahead=prime_ahead),
             completion=replace(self.config.completion, deadline_ms=3000),
             budget=BudgetConfig(tokens=1000),
         )
@@ -425,6 +428,16 @@ class Cascade(RuleBasedStateMachine):
         row = next(row for row in self.plugins.status() if row.name == "large")
         self.check(row.state == "loaded", "asked although it is switched off")
 
+    def large_model_primed(self, request: CloudRequest) -> None:
+        """At the moment when a backend is given something to read ahead."""
+        self.primes += 1
+        asked = next(a for a in self.asked if a.task.request_id == request.request_id)
+        self.check(not asked.task.cancel.cancelled, "primed for a request that was cancelled")
+        self.check(self.config.cloud.backend == "large", "primed although none is configured")
+        self.check(self.config.cloud.prime_ahead == "always", "primed although it may not be")
+        self.check(not self.config.cloud.offline, "primed although offline")
+        self.check(not self.spent, "primed although the budget is spent")
+
     def update_came(self, update: Update) -> None:
         """At the moment when an update is sent."""
         asked = next(a for a in self.asked if a.task.request_id == update.request_id)
@@ -523,6 +536,7 @@ class Cascade(RuleBasedStateMachine):
             self.settle()
             assert not self.violations, self.violations
             assert not self.script.open_calls(), "the large model works on for nobody"
+            assert not self.script.reading, "the large model reads for nobody"
             assert self.routing.budget.reserved == (0, 0.0), "a part of the budget is held for nobody"
         finally:
             self.script.gate.set()

@@ -143,13 +143,15 @@ class Adapter:
 
     async def look(self, url: str) -> tuple[Mapping[str, str], Any]:
         """(headers, body) of a GET during a probe; raises CloudError."""
-        call = Call(url, time.monotonic() + PROBE_S, auth=self.auth, trial=True, report=CloudReport())
+        call = Call(
+            url, time.monotonic() + PROBE_S, auth=self.auth, trial=True, report=CloudReport(), purpose=PROBE
+        )
         async with self.transport.send(call) as response:
             return response.headers, await response.json()
 
     def probe_request(self, prefix: str, max_tokens: int = 8) -> CloudRequest:
         deadline = time.monotonic() + PROBE_S
-        return CloudRequest(prefix, "", "", "", (), "", max_tokens, deadline, request_id=PROBE)
+        return CloudRequest(prefix, "", "", "", (), "", max_tokens, deadline, request_id=PROBE, purpose=PROBE)
 
     def _call(self, url: str, body: Mapping[str, Any], request: CloudRequest) -> Call:
         probing = request.request_id == PROBE
@@ -162,6 +164,7 @@ class Adapter:
             request.request_id,
             trial=probing,
             report=request.report,
+            purpose=request.purpose,
             stall_s=PROBE_S if probing else None,  # nobody waits for a probe
         )
 

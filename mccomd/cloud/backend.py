@@ -15,10 +15,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from mccomd.cloud import ahead
 from mccomd.cloud.adapter import Adapter, tokens_in
+from mccomd.cloud.ahead import Ahead, Primed
 from mccomd.cloud.caps import Caps, CapsFile
 from mccomd.cloud.realign import Aligned, common_beginning, realign
-from mccomd.cloud.strategy import Choice, Estimates, Policy, choose
+from mccomd.cloud.strategy import EXPLORE, Choice, Estimates, Policy, choose
 from mccomd.cloud.verify import best_branch, settle
 from mccomd.errors import CloudError
 from mccomd.outgoing import CloudReport, CloudRequest
@@ -48,6 +50,7 @@ class StrategyBackend:
         """dice: for the few calls that explore. now: for when a failed probe is repeated."""
         self.name = name
         self.estimates = Estimates()
+        self._ahead = Ahead(self.estimates)
         self._adapter = adapter
         self._caps_file = caps_file
         self._dice = dice
@@ -85,6 +88,29 @@ class StrategyBackend:
             request.report.dropped = SAME
         self._probe_when_due()
 
+    def why_not_ahead(self) -> str:
+        """Why nothing is primed ahead of an answer; "" where it is."""
+        if self._adapter.endpoint.strategy not in ("auto", "prime"):
+            return f"the strategy is {self._adapter.endpoint.strategy}"
+        if not self.caps.prime:
+            return "the endpoint has not proved that it can be primed"
+        if self.estimates.ttft_ms is None:
+            return "its times are not known yet"
+        return self._ahead.off
+
+    async def prime_ahead(self, request: CloudRequest) -> None:
+        """Have the server read a prompt and a draft that it may be asked for; raises CloudError.
+
+        A few times not, so that the estimates of plain stay true.
+        """
+        if self._dice() < EXPLORE:
+            return
+        draft = _best_draft(request, realign(request.draft, request.typed)).text
+        try:
+            await self._ahead.prime(request, draft, lambda: self._adapter.prime(request, draft))
+        finally:
+            self._price(request, "")
+
     async def warm(self) -> None:
         opener = getattr(self._adapter.transport, "warm", None)
         if opener is not None:
@@ -104,6 +130,8 @@ class StrategyBackend:
                 "ttft_ms": known.ttft_ms,
                 "token_ms": known.token_ms,
                 "accepted": known.accepted,
+                "primed_ahead": self._ahead.primes,
+                "primed_used": self._ahead.used,
             },
             "strategies": {name: asdict(record) for name, record in known.records.items()},
         }
@@ -114,11 +142,14 @@ class StrategyBackend:
         self, request: CloudRequest, aligned: Aligned, banned: str
     ) -> AsyncGenerator[str, None]:
         report = request.report
-        choice = self._choose(request, aligned)
+        began = time.monotonic()
+        primed = await self._ahead.meet(request)
+        waited_ms = (time.monotonic() - began) * 1000
+        choice = _with_primed(self._choose(request, aligned), primed, request, aligned.text)
         report.strategy, report.why = choice.name, choice.why
         text = ""
         for name in (choice.name, "plain"):
-            clock = _Clock()
+            clock = _Clock(waited_ms if name == choice.name else 0.0)
             pieces = self._run(name, request, aligned.text, banned, begun=text)
             try:
                 async with contextlib.aclosing(pieces):
@@ -148,6 +179,8 @@ class StrategyBackend:
                 return self._adapter.stream(request, draft=draft)
             case "prime":
                 return self._prime(request, draft)
+            case ahead.NAME:
+                return self._adapter.stream(request)
             case "verify":
                 return self._verify(request, draft, banned)
         return self._adapter.stream(request, begun=begun)
@@ -200,6 +233,10 @@ class StrategyBackend:
         if name == "plain":
             self.estimates.plain_took(clock.first_ms, clock.ms, tokens_in(text))
             return
+        if name == ahead.NAME:  # a draft was taken only where the server has counted it
+            self.estimates.saw_draft(report.drafted, report.accepted)
+            self.estimates.other_took(name, clock.ms, tokens_in(text))
+            return
         if not report.accepted and name != "verify":  # it does not count, or was left before it said so
             report.drafted = tokens_in(draft)
             report.accepted = min(report.drafted, tokens_in(common_beginning(draft, text)))
@@ -246,11 +283,20 @@ def _best_draft(request: CloudRequest, rest: Aligned) -> Aligned:
     return Aligned(other, True, False) if other and not fresh else rest
 
 
-class _Clock:
-    """Times of one answer."""
+def _with_primed(choice: Choice, primed: Primed | None, request: CloudRequest, draft: str) -> Choice:
+    """Where all of it was primed ahead, nothing is left to do in series; what is plain is judged apart."""
+    if primed is None or (choice.name == "prime" and not primed.is_whole(request, draft)):
+        return choice
+    if choice.name not in ("plain", "prime"):
+        return choice
+    return Choice("ahead", f"its prompt was read before it was asked; {choice.why}")
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
+
+class _Clock:
+    """Times of one answer. waited_ms: before it could begin."""
+
+    def __init__(self, waited_ms: float = 0.0) -> None:
+        self._began = time.monotonic() - waited_ms / 1000
         self.first_ms: float | None = None
         self.ms = 0.0
 

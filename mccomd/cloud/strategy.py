@@ -13,7 +13,7 @@ from mccomd.cloud.caps import Caps
 
 __all__ = ["EXPLORE", "MIN_DRAFT_TOKENS", "Choice", "Estimates", "Name", "Policy", "choose"]
 
-Name = Literal["plain", "native", "prime", "verify"]
+Name = Literal["plain", "native", "prime", "verify", "ahead"]
 MIN_DRAFT_TOKENS = 4
 EXPLORE = 0.04
 """So many calls go plain although something else pays, so that the estimates stay true."""

@@ -62,6 +62,7 @@ class Sent:
     sha256: str  # of the body
     masked: tuple[str, ...]
     request_id: str
+    purpose: str = "complete"
     body: builtins.bytes = field(default=b"", repr=False)  # for a preview; not kept
 
 
@@ -115,7 +116,9 @@ class HttpTransport:
             return
         self._used = time.monotonic()
         with contextlib.suppress(CloudError):
-            async with self.send(Call(url, time.monotonic() + CONNECT_S, trial=True)) as response:
+            async with self.send(
+                Call(url, time.monotonic() + CONNECT_S, trial=True, purpose="warm")
+            ) as response:
                 await response.text()
 
     @contextlib.asynccontextmanager
@@ -240,7 +243,11 @@ class HttpTransport:
         place = f"{request.method} {origin_of(call.url)}{urlsplit(call.url).path}"
         digest = hashlib.sha256(body).hexdigest()
         try:
-            self._record(Sent(time.time(), place, size, digest, call.report.masked, call.request_id, body))
+            self._record(
+                Sent(
+                    time.time(), place, size, digest, call.report.masked, call.request_id, call.purpose, body
+                )
+            )
         except OSError as error:
             raise CloudError(f"nothing was sent: the egress ledger cannot be written: {error}") from error
         call.report.requests += 1

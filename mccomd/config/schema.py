@@ -201,6 +201,12 @@ class CloudConfig:
         "what becomes of the local draft; auto = what pays",
         choices=("auto", "plain", "native", "prime", "verify"),
     )
+    prime_ahead: str = _key(
+        "auto",
+        "whether a server that can be primed reads the prompt before it is known that it is asked; "
+        "auto = on this machine or in its own network, and without prices",
+        choices=("auto", "always", "never"),
+    )
     keep_warm: bool = _key(True, "whether a connection is kept open while you type; sends no text of yours")
     input_price: float = _key(0.0, "of a million tokens sent", unit="your currency", low=0, high=100_000)
     output_price: float = _key(0.0, "of a million tokens received", unit="your currency", low=0, high=100_000)

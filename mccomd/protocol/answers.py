@@ -98,6 +98,7 @@ class ExplainResult(msgspec.Struct, frozen=True):
     carried: str  # the request whose call to the large model went on for this one; bytes and cost are there
     cloud: CloudCall | None
     updates: list[str]
+    primed_ms: float | None  # in which the large model's server read the prompt ahead of being asked
     bytes_sent: int
     cost: float
 

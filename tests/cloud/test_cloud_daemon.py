@@ -138,6 +138,49 @@ def test_a_stream_goes_on_for_who_types_along_with_it(start: Callable[..., Daemo
         client.close()
 
 
+async def primeable(request: Received, out: Out) -> None:
+    """llama.cpp's own wire format, with an n-gram pool that guesses whatever it has read."""
+    if request.method == "GET":
+        await out.json({"default_generation_settings": {"n_ctx": 4096}})
+    elif request.body["n_predict"] == 0:
+        await out.json({"timings": {}})
+    else:
+        await out.head()
+        await out.event({"content": ANSWER + "\n", "timings": {"predicted_n": 9, "draft_n": 8}})
+        await out.end()
+
+
+@pytest.mark.parametrize(
+    ("more", "primes"), [("", True), ("input_price = 0.5", False), ('prime_ahead = "never"', False)]
+)
+def test_a_server_of_ones_own_reads_ahead_what_it_will_be_asked(
+    start: Callable[..., Daemon], more: str, primes: bool
+) -> None:
+    """Each request escalates here, so that the next one in the same document is likely to."""
+    with Peer(primeable) as peer:
+        config = cloud_config(peer, more).replace('"completions"', '"llamacpp"').replace("/v1", "")
+        daemon = start(config)
+        with daemon.client() as client:
+            ask(client)
+            while not client.call("cloud")["caps"]["prime"]:  # probed after the first answer
+                pass
+            probed = len(peer.posted())
+            for number in range(2, 40):
+                answer = ask(client, TEXT.replace("area", f"area{number}"))
+                while not (found := client.call("explain", {"request_id": answer["request_id"]}))["cloud"]:
+                    pass
+                read = [r for r in peer.posted()[probed:] if r.body["n_predict"] == 0]
+                if read or (number >= 3 and not primes):
+                    break
+            assert bool(read) is primes
+            assert all("<|fim_prefix|>" in r.body["prompt"] and "area" in r.body["prompt"] for r in read)
+            assert (found["primed_ms"] is not None) is primes
+        shown = _run(daemon, "egress", "--json").stdout
+        purposes = {json.loads(line)["purpose"] for line in shown.splitlines()}
+        assert ("prime" in purposes) is primes
+        assert {"probe", "complete"} <= purposes
+
+
 def test_an_endpoint_that_refuses_is_off_until_the_configuration_changes(
     start: Callable[..., Daemon],
 ) -> None:
