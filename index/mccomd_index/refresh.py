@@ -61,6 +61,10 @@ def status(repository: Repository, folder: Path, options: IndexOptions) -> Statu
                 known = _known(views, repository.git_dir)
                 options, _ = _in_force(git, repository, head, options, known)
                 found = assess(views, folder, repository.git_dir, head, options)
+                if (
+                    found.state is IndexState.CORRUPT
+                ):  # or a generation that went between its row and its files
+                    found = assess(views, folder, repository.git_dir, head, options)
             except CorruptError as error:
                 found = Assessment(IndexState.CORRUPT, str(error))
             finally:

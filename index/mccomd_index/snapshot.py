@@ -220,12 +220,19 @@ class Snapshot:
     def _state(self) -> Iterator[tuple[Views, View | None, Reader]]:
         """One committed state: the view, the rows behind it, and a reader that has at least their contents.
 
-        The rows are pinned first: contents are committed before the rows that name them.
+        The rows are pinned first: contents are committed before the rows that name them. A generation may go
+        for the next between its row and its files; then the rows of now name one that is there.
         """
         views = self._borrow()
         try:
-            with views.reading():
-                reader = self._reader(*views.generation())
+            with contextlib.ExitStack() as pinned:
+                pinned.enter_context(views.reading())
+                try:
+                    reader = self._reader(*views.generation())
+                except CorruptError:
+                    pinned.close()
+                    pinned.enter_context(views.reading())
+                    reader = self._reader(*views.generation())
                 reader.check()
                 view = views.view(self._place)
                 self._note(view)

@@ -9,6 +9,8 @@ import pytest
 from index_repos import Indexed, Repo
 
 from mccomd_index import CorruptError, Snapshot
+from mccomd_index import snapshot as snapshot_module
+from mccomd_index.store import Reader
 
 
 def test_before_the_first_refresh_there_is_none(repo: Repo, tmp_path: Path) -> None:
@@ -157,6 +159,38 @@ def test_threads_share_a_snapshot_that_is_reloaded(repo: Repo, indexed: Indexed)
             snapshot.reload()
         assert all(len(future.result()) == 5 for future in searching)
     assert snapshot.search("4111", 1)[0].path == "new4.py"
+
+
+@pytest.mark.parametrize("moment", ["open", "reload"])
+def test_a_generation_that_goes_while_it_is_opened_is_no_damage(
+    repo: Repo, indexed: Indexed, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The indexer builds the store anew between our look at the rows and at the files they name."""
+    repo.commit({"a.py": "needle = 1\n"})
+    indexed.refresh()
+    rebuilt = []
+
+    def outrun() -> None:
+        if not rebuilt:
+            rebuilt.append(indexed.refresh(rebuild=True))
+
+    class Late(Reader):
+        def __init__(self, folder: Path) -> None:
+            if moment == "open":
+                outrun()
+            super().__init__(folder)
+
+        def reload(self) -> None:
+            outrun()
+            super().reload()
+
+    monkeypatch.setattr(snapshot_module, "Reader", Late)
+    snapshot = indexed.snapshot()
+    repo.commit({"b.py": "needle = 2\n"})
+    indexed.refresh()
+    assert len(snapshot.search("needle", 10)) == 2
+    assert len(rebuilt) == 1
+    snapshot.close()
 
 
 def test_damage_found_while_searching_is_named(repo: Repo, indexed: Indexed) -> None:
