@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import pluggy
 
 from mccomd.outgoing import CloudReport, CloudRequest, Endpoint, Transport
-from mccomd.types import Place, Query, Snippet
+from mccomd.types import Defined, Place, Query, Snippet
 
 __all__ = [
     "Backend",
@@ -58,8 +58,8 @@ class Definitions(Protocol):
 
     commit: str
 
-    def defined(self, names: Iterable[str], /) -> Mapping[str, Sequence[Place]]:
-        """Where each name is defined; a name that very many places define, or none, is left out."""
+    def defined(self, names: Iterable[str], /, *, most: int = 24) -> Mapping[str, Sequence[Place]]:
+        """Where each name is defined; a name that more places than `most` define, or none, is left out."""
         ...
 
     def about(self, words: Mapping[str, float], limit: int, /) -> Sequence[Place]:
@@ -70,15 +70,25 @@ class Definitions(Protocol):
         """How much each word says when a defined name has it: near 0 where most have it."""
         ...
 
+    def outline(self, path: str, /) -> Sequence[Defined]:
+        """What a file defines, by start line; nothing where there is no such file. Costs no reading."""
+        ...
+
     def read(self, path: str, /) -> str | None:
-        """A file of the repository as it is indexed, line ends as \\n."""
+        """A file of the repository as it is indexed, line ends as \\n; None: it must not be shown."""
         ...
 
 
 class Lookup(Protocol):
-    """Puts a question to a repository's definitions; None while it has no index. For any thread."""
+    """Puts a question to a repository's definitions; None while it has no index. For any thread.
 
-    def __call__(self, repository: str, question: Callable[[Definitions], T], /) -> T | None: ...
+    What editors have open and not saved is part of them, but for the text at the path `without`: that of the
+    document where one completes, which changes with every key.
+    """
+
+    def __call__(
+        self, repository: str, question: Callable[[Definitions], T], /, *, without: str = ""
+    ) -> T | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,6 +181,11 @@ class Indexing:
             entry.damaged = True
             return None
 
+    def buffers(self, root: str, without: str = "") -> Buffers | None:
+        """The texts that clients have open in a repository, but for that at one path. For any thread."""
+        entry = self._entries.get(root)
+        return None if entry is None else self._buffers(entry, without)
+
     async def search_off_loop(self, root: str, query: str, limit: int) -> Sequence[Snippet]:
         """`search`, awaited."""
         return await self._lane.run(self.search, root, query, limit)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from mccomd.hooks import Definitions
 from mccomd.indexing import Indexing, Refused
-from mccomd.types import Place
+from mccomd.types import Defined, Place
 from mccomd_index import Defining, Look, Snapshot
 
 __all__ = ["IndexLookup"]
@@ -25,9 +25,11 @@ class IndexLookup:
     def __init__(self, indexing: Indexing) -> None:
         self._indexing = indexing
 
-    def __call__(self, repository: str, question: Callable[[Definitions], T], /) -> T | None:
+    def __call__(
+        self, repository: str, question: Callable[[Definitions], T], /, *, without: str = ""
+    ) -> T | None:
         def ask(snapshot: Snapshot, refused: Refused) -> T | None:
-            with snapshot.looking() as look:
+            with snapshot.looking(self._indexing.buffers(repository, without)) as look:
                 return None if look is None else question(_Shown(look, refused))
 
         return self._indexing.ask(repository, ask)
@@ -41,8 +43,8 @@ class _Shown:
         self._refused = refused
         self.commit = look.commit
 
-    def defined(self, names: Iterable[str], /) -> Mapping[str, Sequence[Place]]:
-        found = self._look.defined(names)
+    def defined(self, names: Iterable[str], /, *, most: int = 24) -> Mapping[str, Sequence[Place]]:
+        found = self._look.defined(names, most)
         return {name: [_place(one) for one in places] for name, places in found.items()}
 
     def about(self, words: Mapping[str, float], limit: int, /) -> Sequence[Place]:
@@ -50,6 +52,9 @@ class _Shown:
 
     def rareness(self, words: Iterable[str], /) -> Mapping[str, float]:
         return self._look.rareness(words)
+
+    def outline(self, path: str, /) -> Sequence[Defined]:
+        return self._look.outline(path)
 
     def read(self, path: str, /) -> str | None:
         return None if self._refused(path) else self._look.read(path)

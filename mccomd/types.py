@@ -8,8 +8,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-__all__ = ["CancelToken", "Document", "Finish", "Place", "Query", "Snippet"]
+__all__ = ["CancelToken", "Defined", "Document", "Finish", "Place", "Query", "Snippet"]
 
 
 class CancelToken:
@@ -71,6 +72,37 @@ class Place:
     start_line: int  # 1-based, inclusive
     end_line: int  # 1-based, inclusive
     score: float  # comparable within one answer
+
+
+class Defined(Protocol):
+    """A named piece of a file."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str:
+        """function, class (whatever has members), value"""
+        ...
+
+    @property
+    def container(self) -> str:
+        """The class it is a member of; "" for none."""
+        ...
+
+    @property
+    def start_line(self) -> int:
+        """1-based, of its decorators."""
+        ...
+
+    @property
+    def line(self) -> int:
+        """That its name stands on."""
+        ...
+
+    @property
+    def end_line(self) -> int:
+        """Inclusive."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

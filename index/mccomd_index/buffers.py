@@ -14,15 +14,19 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .chunk import split_lines
-from .contents import chunks_of
-from .fields import FIELDS, Field
+from .contents import taken_of
+from .definitions import Definition
+from .fields import FIELDS, NAMES, PARTS, Field
 from .git import blob_id
 from .languages import language_of
+from .types import Defining
 
 MAX_BUFFERS = 32  # the ones given first
 MAX_CHARS = 400_000  # of one text; a longer one stays what it is on disk
 K1, B = 1.2, 0.75  # as in Tantivy
 AVERAGE_WORDS = 120  # of a chunk; Tantivy does not tell its own
+AVERAGE_PARTS = 6  # the same of the words in defined names
+_AT = {one: number for number, one in enumerate(FIELDS)}
 
 Frequency = Callable[[Field, str], int]  # field, word -> chunks of the store that have it
 
@@ -46,12 +50,14 @@ class _Buffer:
     blobs: frozenset[str]  # ids its file may have in git if it is saved: editors differ in how they end lines
     spans: list[tuple[int, int]] = field(default_factory=list)
     counts: list[list[Counter[str]]] = field(default_factory=list)  # of each chunk, of each field
+    outline: Sequence[Definition] = ()
 
     @classmethod
     def of(cls, path: str, text: str) -> _Buffer:
         data = text.encode("utf-8", "surrogatepass")
         made = cls(path, text, frozenset(map(blob_id, _as_saved(data))))
-        for start, end, words in chunks_of(data, language_of(path)):
+        chunks, made.outline = taken_of(data, language_of(path))
+        for start, end, words in chunks:
             made.spans.append((start, end))
             made.counts.append([Counter(one.split()) for one in words])
         return made
@@ -87,9 +93,35 @@ class Buffers:
 class Unsaved:
     """Buffers that win over what the index has at their paths."""
 
-    def __init__(self, buffers: Sequence[_Buffer]) -> None:
+    def __init__(self, buffers: Sequence[_Buffer] = ()) -> None:
         self._buffers = buffers
-        self.paths = frozenset(buffer.path for buffer in buffers)
+        self._by_path = {buffer.path: buffer for buffer in buffers}
+        self.paths = frozenset(self._by_path)
+
+    def text(self, path: str) -> str | None:
+        buffer = self._by_path.get(path)
+        return None if buffer is None else buffer.text
+
+    def outline(self, path: str) -> Sequence[Definition]:
+        buffer = self._by_path.get(path)
+        return () if buffer is None else buffer.outline
+
+    def defining(self, word: str) -> Iterator[Defining]:
+        """The chunks that define a name, given in lower case; the more they define, the less it counts."""
+        for buffer in self._buffers:
+            for (start, end), counts in zip(buffer.spans, buffer.counts, strict=True):
+                names = counts[_AT[NAMES]]
+                if word in names:
+                    yield Defining(buffer.path, start, end, 1 / names.total())
+
+    def about(self, words: Mapping[str, float], frequency: Frequency, chunks: int) -> Iterator[Defining]:
+        """The chunks that define names with any of these words in them, scored as the store does."""
+        weights = {word: weight * _idf(frequency(PARTS, word), chunks) for word, weight in words.items()}
+        for buffer in self._buffers:
+            for (start, end), counts in zip(buffer.spans, buffer.counts, strict=True):
+                score = _score([counts[_AT[PARTS]]], [weights], AVERAGE_PARTS)
+                if score > 0:
+                    yield Defining(buffer.path, start, end, score)
 
     def search(self, words: Mapping[str, float], frequency: Frequency, chunks: int) -> list[Scored]:
         """Chunks that have any of the words, best first. chunks: how many the store has.
@@ -120,9 +152,7 @@ class Unsaved:
         for one in FIELDS:
             of_words = {}
             for word in known if one.weight else ():
-                n = max(frequency(one, word), 1)
-                idf = math.log(1 + (max(chunks, n) - n + 0.5) / (n + 0.5))
-                of_words[word] = words[word] * one.weight * idf * (K1 + 1)
+                of_words[word] = words[word] * one.weight * _idf(frequency(one, word), chunks)
             weights.append(of_words)
         return weights
 
@@ -134,10 +164,18 @@ def _as_saved(data: bytes) -> Iterator[bytes]:
             yield text.replace(b"\n", b"\r\n")
 
 
-def _score(counts: list[Counter[str]], weights: list[dict[str, float]]) -> float:
+def _idf(n: int, chunks: int) -> float:
+    """What a match of a word counts that n chunks have, with BM25's constant."""
+    n = max(n, 1)
+    return math.log(1 + (max(chunks, n) - n + 0.5) / (n + 0.5)) * (K1 + 1)
+
+
+def _score(
+    counts: list[Counter[str]], weights: list[dict[str, float]], average: float = AVERAGE_WORDS
+) -> float:
     score = 0.0
     for count, of_words in zip(counts, weights, strict=True):
-        norm = K1 * (1 - B + B * count.total() / AVERAGE_WORDS)
+        norm = K1 * (1 - B + B * count.total() / average)
         for word in of_words.keys() & count.keys():
             times = count[word]
             score += of_words[word] * times / (times + norm)

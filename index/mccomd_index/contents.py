@@ -11,7 +11,8 @@ from pathlib import Path
 
 from . import filters
 from .chunk import decode, split_lines
-from .fields import ChunkFields, chunk_fields
+from .fields import Taken, taken
+from .packed import packed
 from .store import Reader, Writer
 from .views import UNREADABLE, Views
 
@@ -35,19 +36,21 @@ class Contents:
     def ensure(self, content: int, language: str, read: Callable[[], bytes | None]) -> int:
         """How many chunks a content has, once it is in the store; UNREADABLE where it cannot be read."""
         known = self._known(content)
-        if known is not None:
+        if known is not None and (not known or self._fresh or self._views.has_outline(content)):
             return known
         data = read()
         if data is None:
-            return UNREADABLE
-        chunks = chunks_of(data, language)
+            return UNREADABLE if known is None else known
+        chunks, outline = taken_of(data, language)
         self._added[content] = len(chunks)
         if chunks:
+            self._views.put_outline(content, packed(outline))
+        else:
+            self._views.add_barren(content)
+        if chunks and known is None:  # otherwise a crash left them in the store, without their outline
             self.bytes += len(data)
             self._uncommitted += len(data)
             self._open_writer().add(content, chunks)
-        else:
-            self._views.add_barren(content)
         if self._uncommitted > PORTION:
             self.commit()
         return len(chunks)
@@ -86,10 +89,10 @@ class Contents:
         return self._writer
 
 
-def chunks_of(data: bytes, language: str) -> list[ChunkFields]:
-    """The chunks of a file's bytes; none where they are no text that people wrote."""
+def taken_of(data: bytes, language: str) -> Taken:
+    """What is kept of a file's bytes; nothing where they are no text that people wrote."""
     if filters.refuse_bytes(data):
-        return []
+        return Taken([], [])
     text = decode(data)
     lines = split_lines(text)
-    return [] if filters.refuse_text(text, lines) else chunk_fields(lines, language)
+    return Taken([], []) if filters.refuse_text(text, lines) else taken(lines, language)

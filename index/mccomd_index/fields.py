@@ -1,4 +1,4 @@
-"""The searchable fields of a chunk, in one place: add one here, fill it in `chunk_fields`, raise FORMAT.
+"""The searchable fields of a chunk, in one place: add one here, fill it in `taken`, raise FORMAT.
 
 Pure. A chunk's fields follow from the file's text and its language and from nothing else: chunks are
 shared by every path, branch and worktree that holds the same blob. What depends on a path (how near it is,
@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 from .chunk import chunk
-from .definitions import definitions
+from .definitions import Definition, definitions
 from .tokens import index_text, name_word
 
 
@@ -36,9 +36,17 @@ class ChunkFields(NamedTuple):
     words: tuple[str, ...]  # of each field of FIELDS, in that order; words with spaces between
 
 
-def chunk_fields(lines: list[str], language: str) -> list[ChunkFields]:
-    """The chunks of a file's lines with the words of each field."""
-    defined = sorted(definitions("\n".join(lines), language), key=lambda one: one.line)
+class Taken(NamedTuple):
+    """What is kept of a text."""
+
+    chunks: list[ChunkFields]
+    outline: list[Definition]  # by start line
+
+
+def taken(lines: list[str], language: str) -> Taken:
+    """The chunks of a file's lines with the words of each field, and what it defines."""
+    outline = definitions("\n".join(lines), language)
+    defined = sorted(outline, key=lambda one: one.line)
     places = [one.line for one in defined]
     found = []
     for start, end in chunk(lines, language, defined):
@@ -47,4 +55,4 @@ def chunk_fields(lines: list[str], language: str) -> list[ChunkFields]:
         names = " ".join(name_word(one.name) for one in here)
         parts = index_text(" ".join(one.name for one in here))
         found.append(ChunkFields(start, end, (words, names, parts)))
-    return found
+    return Taken(found, outline)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-
-from .definitions import Definition
+from typing import Protocol
 
 __all__ = ["signature"]
 
@@ -18,7 +17,18 @@ MAX_CHARACTERS = 160
 _DOCSTRING = re.compile(r"[ \t]*[rRuU]?(?:\"\"\"|''')[ \t]*(\S[^\n]*)?")
 
 
-def signature(lines: Sequence[str], one: Definition, language: str, *, docstring: bool = False) -> list[str]:
+class Spanned(Protocol):
+    """Of a definition what its signature follows from; lines are 1-based."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def end_line(self) -> int: ...
+
+
+def signature(lines: Sequence[str], one: Spanned, language: str, *, docstring: bool = False) -> list[str]:
     """The lines to show of a definition, with the indentation it has.
 
     docstring: with the first line of it, where there is one (Python).
@@ -38,7 +48,7 @@ def signature(lines: Sequence[str], one: Definition, language: str, *, docstring
     return [head, _cut(f"{margin}{quote}{said}{quote}")] if said else [head]
 
 
-def _head(lines: Sequence[str], one: Definition, ends: str) -> tuple[str, int]:
+def _head(lines: Sequence[str], one: Spanned, ends: str) -> tuple[str, int]:
     """The signature on one line, and the number (from 0) of the line behind it."""
     number = one.line - 1
     parts = [_uncommented(lines[number], ends).rstrip()]

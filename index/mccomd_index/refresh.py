@@ -417,7 +417,7 @@ class _Job:
                 view = self.views.view(self.place) or self.views.add(self.place, self.options)
                 self.views.forget_overlays()
                 self.views.clear(view.id, HEAD)
-                self.views.trim_barren()
+                self.views.trim()
                 self.views.set_leaving(False)
                 view = replace(view, head=self.head, options=self.options)
                 view = replace(view, files=0, chunks=0, overlay_files=0, note="")

@@ -13,24 +13,27 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 from .buffers import Buffers, Unsaved
 from .chunk import decode, split_lines
+from .definitions import Definition
 from .errors import CorruptError, FolderError
 from .git import Git, blob_id
 from .look import Look
 from .mapped import Shared
 from .overlay import read
+from .packed import unpacked
 from .stamp import Stamp
 from .store import MAX_CONSIDERED, MAX_TERMS, Found, Reader
 from .tokens import query_terms, weighted_terms
 from .types import Hit, Repository
-from .views import HEAD, NAME, OVERLAY, View, Views, identity
+from .views import NAME, OVERLAY, View, Views, identity
 
 MAX_QUERY = 20_000  # characters; of longer queries the end counts, which is nearest to a cursor
 MAX_CACHED = 16_000_000  # characters of files kept for the next query: a cold file costs 0.2 ms
+MAX_OUTLINES = 500  # of files, kept for the next round: 10 MB or so
 MAX_WEIGHTED = 25  # words of a query whose texts have weights; see RANKING.md
 MAX_CANDIDATES = 4_000  # chunks looked at when `exclude` or copies use hits up
 MAX_SHARE = 8.0  # so many times more are looked at where most of the store is not of this view
@@ -68,6 +71,7 @@ class Snapshot:
         self._place = repository.git_dir
         self._folder = folder
         self._files = _Files(git, repository.work_tree)
+        self._outlines = _Outlines()
         self._lock = threading.Lock()
         self._identity = identity(folder)
         self._idle = [views]  # connections that no search uses; each search has one of its own
@@ -154,10 +158,17 @@ class Snapshot:
             return sum(views.at(view.id, OVERLAY, path) is None for path in paths)
 
     @contextlib.contextmanager
-    def looking(self) -> Iterator[Look | None]:
-        """One state of the view to look definitions up in, for as long as the block takes; None: no view."""
+    def looking(self, buffers: Buffers | None = None) -> Iterator[Look | None]:
+        """One state of the view to look definitions up in, for as long as the block takes; None: no view.
+
+        buffers: unsaved texts, which win over what the index has at their paths.
+        """
         with self._state() as (views, view, reader):
-            yield None if view is None else Look(views, view, reader, self._files.text_at)
+            if view is None:
+                yield None
+                return
+            unsaved = self._unsaved(views, view, buffers) if buffers else Unsaved()
+            yield Look(views, view, reader, self._files.text_at, self._outlines.of, unsaved)
 
     def reload(self) -> None:
         """Look at what was committed since; every search does, too."""
@@ -187,34 +198,37 @@ class Snapshot:
         while True:
             found = reader.search(query[0], wanted, query[1])
             for one in self._seen(views, view, found[looked_at:], exclude):
-                if len(hits) < limit:
-                    hits.extend(self._files.hit(one, view.head or ""))
+                hits.extend(self._files.hit(one, view.head or ""))
+                if len(hits) >= limit:
+                    break
             if len(hits) >= limit or len(found) < wanted or wanted >= most:
                 return hits
             looked_at, wanted = wanted, min(wanted * 4, most)
 
     def _unsaved(self, views: Views, view: View, buffers: Buffers) -> Unsaved:
         def blob_at(path: str) -> str:
-            place = views.at(view.id, OVERLAY, path) or views.at(view.id, HEAD, path)
-            return "" if place is None else place.blob
+            found = views.now(view.id, path)
+            return "" if found is None else found[1].blob
 
         return buffers.differing(blob_at)
 
-    def _seen(self, views: Views, view: View, found: list[Found], exclude: Exclude | None) -> list[_Seen]:
-        """Those of the found chunks that stand in the view, each once, where `exclude` lets it."""
-        seen = []
+    def _seen(self, views: Views, view: View, found: list[Found], exclude: Exclude | None) -> Iterator[_Seen]:
+        """Those of the found chunks that stand in the view, each once, where `exclude` lets it; best first.
+
+        Nobody is asked about more of them than are taken.
+        """
         places: dict[int, list[tuple[int, str, str]]] = {}
-        for one in found:
-            if one.content not in places:
-                places[one.content] = [
-                    (layer, p.path, p.blob) for layer, p in views.seen(view.id, one.content)
-                ]
-            for where in places[one.content]:
-                candidate = _Seen(one, *where)
-                if exclude is None or not exclude(*candidate.place):
-                    seen.append(candidate)
-                    break
-        return sorted(seen, key=lambda one: (-one.found.score, one.path, one.found.start_line))
+        for _, equal in groupby(found, key=lambda one: one.score):
+            seen: list[_Seen] = []
+            for one in equal:
+                if one.content not in places:
+                    places[one.content] = [
+                        (layer, p.path, p.blob) for layer, p in views.seen(view.id, one.content)
+                    ]
+                candidates = (_Seen(one, *where) for where in places[one.content])
+                shown = (where for where in candidates if exclude is None or not exclude(*where.place))
+                seen += islice(shown, 1)
+            yield from sorted(seen, key=lambda one: (one.path, one.found.start_line))
 
     @contextlib.contextmanager
     def _state(self) -> Iterator[tuple[Views, View | None, Reader]]:
@@ -280,6 +294,28 @@ class Snapshot:
             return
         counts = view.files, view.chunks, view.overlay_files
         self._stamp = Stamp(view.head, view.options, opened.generation, opened.version, *counts)
+
+
+class _Outlines:
+    """What contents define, the latest kept: a content never changes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, Sequence[Definition]] = OrderedDict()
+
+    def of(self, views: Views, content: int) -> Sequence[Definition]:
+        """CorruptError: what is stored is no outline."""
+        with self._lock:
+            kept = self._kept.get(content)
+            if kept is not None:
+                self._kept.move_to_end(content)
+                return kept
+        found = unpacked(views.outline(content) or "")
+        with self._lock:
+            self._kept[content] = found
+            if len(self._kept) > MAX_OUTLINES:
+                self._kept.popitem(last=False)
+        return found
 
 
 class _Files:

@@ -125,7 +125,7 @@ class Reader:
             if not queries or limit <= 0:
                 return []
             # count=True would turn off the pruning of block-max WAND
-            return _best(searcher, queries, limit)
+            return self._best(queries, limit)
 
     def match(self, field: Field, words: Mapping[str, float], limit: int) -> list[Found]:
         """The chunks that have any of the words in one field, best first; each word with its weight."""
@@ -136,26 +136,41 @@ class Reader:
                 for word, weight in words.items()
                 if weight > 0 and searcher.doc_freq(field.name, word)
             ]
-            return _best(searcher, queries, limit) if queries and limit > 0 else []
+            return self._best(queries, limit) if queries and limit > 0 else []
+
+    def match_each(self, field: Field, words: Iterable[str], limit: int) -> dict[str, list[Found]]:
+        """For each word by itself the chunks that have it in one field, best first."""
+        with _explained(self._folder):
+            searcher, hits = self._searcher, []
+            for word in words:
+                query = self._term_query(field.name, 1.0, word)
+                hits += [(word, *hit) for hit in searcher.search(query, limit, count=False).hits]
+            found: dict[str, list[Found]] = {}
+            places = self._places([address for *_, address in hits])
+            for (word, score, _), (content, start, end) in zip(hits, places, strict=True):
+                found.setdefault(word, []).append(Found(score, content, start, end))
+            return found
 
     def frequency(self, field: Field, word: str) -> int:
         """How many chunks have a word in a field."""
         return int(self._searcher.doc_freq(field.name, word))
 
+    def _best(self, queries: list[tuple[Any, Any]], limit: int) -> list[Found]:
+        hits = self._searcher.search(tantivy.Query.boolean_query(queries), limit, count=False).hits
+        places = self._places([address for _, address in hits])
+        return [Found(score, *place) for (score, _), place in zip(hits, places, strict=True)]
+
+    def _places(self, addresses: list[Any]) -> Iterator[tuple[int, int, int]]:
+        """(content, first line, last line) of each."""
+        contents: list[Any] = self._searcher.fast_field_values("content", addresses)
+        lines: list[Any] = self._searcher.fast_field_values("lines", addresses)
+        return (
+            (content, span >> 32, span & 0xFFFFFFFF) for content, span in zip(contents, lines, strict=True)
+        )
+
     def _term_query(self, field: str, weight: float, term: str) -> Any:
         query = tantivy.Query.term_query(self._schema, field, term, "freq")
         return query if weight == 1.0 else tantivy.Query.boost_query(query, weight)
-
-
-def _best(searcher: Any, queries: list[tuple[Any, Any]], limit: int) -> list[Found]:
-    result = searcher.search(tantivy.Query.boolean_query(queries), limit, count=False)
-    addresses = [address for _, address in result.hits]
-    contents: list[Any] = searcher.fast_field_values("content", addresses)
-    lines: list[Any] = searcher.fast_field_values("lines", addresses)
-    return [
-        Found(float(score), content, span >> 32, span & 0xFFFFFFFF)
-        for (score, _), content, span in zip(result.hits, contents, lines, strict=True)
-    ]
 
 
 def _telling(searcher: Any, terms: Mapping[str, float], most: int) -> list[str]:

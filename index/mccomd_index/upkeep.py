@@ -113,4 +113,6 @@ def _described(views: Views, view: View, reader: Reader) -> Iterator[tuple[tuple
                 continue
             found = reader.chunks_of(place.content)
             text = f"{place.blob[:10]}, {place.chunks} chunks"
+            if place.chunks > 0 and not views.has_outline(place.content):
+                text += ", no outline"
             yield (place.path, layer), text if found == max(place.chunks, 0) else f"{text}, {found} found"

@@ -41,6 +41,7 @@ CREATE TABLE places (
 ) WITHOUT ROWID;
 CREATE INDEX by_content ON places (content, view);
 CREATE TABLE barren (content INTEGER PRIMARY KEY);
+CREATE TABLE outlines (content INTEGER PRIMARY KEY, text TEXT NOT NULL);
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """
@@ -146,6 +147,18 @@ class Views:
     def add_barren(self, content: int) -> None:
         self._db.execute("INSERT OR IGNORE INTO barren VALUES (?)", (content,))
 
+    def outline(self, content: int) -> str | None:
+        """What a content defines, as `outlines.packed` writes it; None where that is not known."""
+        row = self._db.execute("SELECT text FROM outlines WHERE content = ?", (content,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def has_outline(self, content: int) -> bool:
+        found = self._db.execute("SELECT 1 FROM outlines WHERE content = ?", (content,))
+        return found.fetchone() is not None
+
+    def put_outline(self, content: int, text: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO outlines VALUES (?, ?)", (content, text))
+
     def live_chunks(self) -> int:
         """Chunks that any view names, each content once."""
         distinct = "SELECT DISTINCT content, chunks FROM places WHERE chunks > 0"
@@ -165,8 +178,11 @@ class Views:
         self._db.execute("DELETE FROM places WHERE layer = 1")
         self._db.execute("UPDATE views SET overlay_files = 0")
 
-    def trim_barren(self) -> None:
-        self._db.execute("DELETE FROM barren WHERE content NOT IN (SELECT content FROM places)")
+    def trim(self) -> None:
+        """Forget what is known of contents that no view names."""
+        for table in ("barren", "outlines"):
+            named = "SELECT 1 FROM places INDEXED BY by_content WHERE places.content = t.content"
+            self._db.execute(f"DELETE FROM {table} AS t WHERE NOT EXISTS ({named})")
 
     def is_named(self, content: int | None) -> bool:
         """Whether any view has this content."""
@@ -279,6 +295,30 @@ class Views:
             (content, view),
         )
         return [(layer, _place(*rest)) for layer, *rest in rows]
+
+    def paths_of(self, view: int, contents: Iterable[int]) -> dict[int, str]:
+        """The first path, by name, that holds each of the contents now; none for those that no path does."""
+        rows = self._db.execute(
+            "SELECT p.content, p.path FROM json_each(?) AS wanted"
+            " CROSS JOIN places p INDEXED BY by_content ON p.content = wanted.value AND p.view = ?"
+            " WHERE p.layer = 1 OR NOT EXISTS (SELECT 1 FROM places o WHERE o.view = p.view"
+            " AND o.path = p.path AND o.layer = 1)",
+            (json.dumps(list(contents)), view),
+        )
+        first: dict[int, bytes] = {}
+        for content, path in rows:
+            if content not in first or path < first[content]:
+                first[content] = path
+        return {content: _path_in(path) for content, path in first.items()}
+
+    def now(self, view: int, path: str) -> tuple[int, Place] | None:
+        """(layer, what a path holds): by the overlay where that has a word on it, otherwise by HEAD."""
+        row = self._db.execute(
+            "SELECT layer, path, content, blob, chunks, mark FROM places WHERE view = ? AND path = ?"
+            " ORDER BY layer DESC LIMIT 1",
+            (view, _path_out(path)),
+        ).fetchone()
+        return None if row is None else (int(row[0]), _place(*row[1:]))
 
 
 def found_format(folder: Path) -> int | None:

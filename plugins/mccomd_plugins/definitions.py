@@ -11,11 +11,12 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
 
 from mccomd.hooks import Definitions, Lookup, PluginContext, hookimpl
-from mccomd.types import Place, Query, Snippet
-from mccomd_index import Definition, Import, closeness, language_of, signature
-from mccomd_plugins.outlines import Outlines
+from mccomd.types import Defined, Place, Query, Snippet
+from mccomd_index import Import, closeness, language_of, signature
 from mccomd_plugins.scope import Scope, bases_of, look_around, words_of
 
 __all__ = ["DefinitionsRetriever"]
@@ -42,6 +43,8 @@ class Limits:
     """What a round may cost and give."""
 
     places: int = 4  # a name that more files define says nothing
+    rare: int = 8  # chunks of all branches that may define such a name
+    common: int = 24  # the same of a name that is imported
     lines: int = 12  # of a snippet
     cut: float = 0.3  # of the best line's score: what is below stays out
     depth: int = 2  # of base classes
@@ -52,6 +55,8 @@ class Limits:
 
 WEIGHTS = Weights()
 LIMITS = Limits()
+SHORT = 3  # characters: what is called so stands everywhere
+BEHIND = 12  # lines below a name that its signature and docstring may reach
 
 
 class DefinitionsRetriever:
@@ -61,12 +66,14 @@ class DefinitionsRetriever:
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
-        self._outlines = Outlines()
 
     def retrieve(self, query: Query) -> Sequence[Snippet]:
         if query.repository is None or not query.limit:
             return ()
-        return self._lookup(query.repository, lambda known: _Round(known, self._outlines, query).run()) or ()
+        found = self._lookup(
+            query.repository, lambda known: _Round(known, query).run(), without=query.relative_path
+        )
+        return found or ()
 
 
 @dataclass
@@ -74,22 +81,23 @@ class _Round:
     """One query's candidates, each with its score."""
 
     known: Definitions
-    outlines: Outlines
     query: Query
     scope: Scope = field(init=False)
-    found: dict[tuple[str, Definition], float] = field(default_factory=dict)
+    found: dict[tuple[str, Defined], float] = field(default_factory=dict)
     places: dict[str, Sequence[Place]] = field(default_factory=dict)
+    outlines: dict[str, Sequence[Defined]] = field(default_factory=dict)  # by path
     texts: dict[str, str | None] = field(default_factory=dict)  # by path, as read in this round
     seen: set[str] = field(default_factory=set)  # classes whose members are in
     rare: dict[str, float] = field(default_factory=dict)  # subword -> how few definitions have it
+    liked: dict[str, float] = field(default_factory=dict)  # name -> its likeness
 
     def run(self) -> list[Snippet]:
-        self.outlines.begin()
         self.scope = scope = look_around(self.query)
         self.imported = {one.local: one for one in scope.imports if one.local}
-        names = {*scope.near, *scope.receiver.classes, *scope.classes.values()}
-        names |= {one.name for one in scope.imports if one.name}
-        self._look_up(names)
+        told = {*scope.receiver.classes, *scope.classes.values()}
+        self._look_up({*told, *(one.name for one in scope.imports if one.name)})
+        near = [name for name in scope.near if len(name) > SHORT and name not in self.imported]
+        self._look_up(near, LIMITS.rare)
         self.rare = dict(self.known.rareness(scope.words))
         self._receiver()
         for name, weight in sorted(scope.near.items(), key=lambda pair: -pair[1]):
@@ -114,7 +122,7 @@ class _Round:
                 self._module(one, WEIGHTS.near * weight * WEIGHTS.member)
         elif name in self.scope.classes:
             self._class(self.scope.classes[name], WEIGHTS.variable * weight, 1)
-        elif len(name) > 3:
+        elif len(name) > SHORT:
             places = self.places.get(name, ())
             for place in places if len(places) <= LIMITS.places else ():
                 score = WEIGHTS.other * weight * self._nearness(place.path) / len(places) ** 0.5
@@ -152,7 +160,7 @@ class _Round:
             sign = 0.6 + 0.5 * _shared(self.query.relative_path, place.path) + 1.5 * close
             likeliest.append((WEIGHTS.about * place.score / best * sign, place))
         for score, place in sorted(likeliest, key=lambda pair: -pair[0])[: LIMITS.likely]:
-            for one in self.outlines.of(place.path, self._read(place.path), place.start_line):
+            for one in self._outline(place.path):
                 if place.start_line <= one.line <= place.end_line and one.kind != "value":
                     self._add(place.path, one, score * (0.2 + self._likeness(one.name)))
 
@@ -169,11 +177,14 @@ class _Round:
                 continue
             self._add(place.path, one, score * near)
             self._members(place, one, score * near)
-            lines = (self._read(place.path) or "").split("\n", one.line + 2)
-            bases = bases_of(" ".join(lines[one.line - 1 : one.line + 1])) if depth else []
-            self._look_up(bases)
-            for base in bases:
+            for base in self._bases(place.path, one) if depth else ():
                 self._class(base, score * WEIGHTS.base, depth - 1)
+
+    def _bases(self, path: str, one: Defined) -> list[str]:
+        lines = (self._read(path) or "").split("\n", one.line + 2)
+        bases = bases_of(" ".join(lines[one.line - 1 : one.line + 1]))
+        self._look_up(bases)
+        return bases
 
     def _classes(self, name: str) -> list[tuple[float, Place]]:
         one = self.imported.get(name)
@@ -184,9 +195,9 @@ class _Round:
             return []
         return [(self._nearness(place.path), place) for place in places][:2]
 
-    def _members(self, place: Place, owner: Definition, score: float) -> None:
+    def _members(self, place: Place, owner: Defined, score: float) -> None:
         damped = WEIGHTS.likeness * score / (score + 2)
-        for one in self.outlines.of(place.path, self._read(place.path), place.start_line):
+        for one in self._outline(place.path):
             if one.container == owner.name and owner.line <= one.line <= owner.end_line:
                 private = WEIGHTS.private * one.name.startswith("_")
                 liked = damped * self._likeness(one.name)
@@ -196,36 +207,42 @@ class _Round:
         """What a module's file defines, when the name stands for the module."""
         module = f"{one.module}/{one.name}" if one.name else one.module
         for path in _files_of(module, self.query.relative_path, self.query.language):
-            text = self._read(path)
-            if text is None:
-                continue
-            for definition in self.outlines.of(path, text, 1):
+            outline = self._outline(path)
+            for definition in outline:
                 if not definition.container:
                     liked = WEIGHTS.likeness * self._likeness(definition.name)
                     self._add(path, definition, score * WEIGHTS.member + liked)
-            return
+            if outline:
+                return
 
     # --- small things ---------------------------------------------------------------------------
 
-    def _look_up(self, names: Sequence[str] | set[str]) -> None:
+    def _look_up(self, names: Sequence[str] | set[str], most: int = LIMITS.common) -> None:
         unknown = [name for name in names if name not in self.places]
-        self.places.update(self.known.defined(unknown) if unknown else {})
+        if unknown:
+            self.places.update(dict.fromkeys(unknown, ()))
+            self.places.update(self.known.defined(unknown, most=most))
 
     def _of_module(self, name: str, module: str) -> list[tuple[float, Place]]:
         found = [(closeness(module, place.path), place) for place in self.places.get(name, ())]
         found = [pair for pair in found if pair[0] > 0]
         return sorted(found, key=lambda pair: -pair[0])[:3]
 
-    def _at(self, place: Place, name: str) -> Definition | None:
-        for one in self.outlines.of(place.path, self._read(place.path), place.start_line):
+    def _at(self, place: Place, name: str) -> Defined | None:
+        for one in self._outline(place.path):
             if one.name == name and place.start_line <= one.line <= place.end_line:
                 return one
         return None
 
-    def _add(self, path: str, one: Definition | None, score: float) -> None:
+    def _add(self, path: str, one: Defined | None, score: float) -> None:
         if one is not None and path != self.query.relative_path:
             key = path, one
             self.found[key] = max(score, self.found.get(key, 0.0))
+
+    def _outline(self, path: str) -> Sequence[Defined]:
+        if path not in self.outlines:
+            self.outlines[path] = self.known.outline(path)
+        return self.outlines[path]
 
     def _read(self, path: str) -> str | None:
         if path not in self.texts:
@@ -237,27 +254,34 @@ class _Round:
 
     def _likeness(self, name: str) -> float:
         """0..1: which share of a name's subwords stands around the cursor, rare ones counting more."""
-        words = words_of(name)
-        whole = sum(self.rare.get(word, 1.0) for word in words)
-        met = sum(self.scope.words.get(word, 0.0) * self.rare.get(word, 1.0) for word in words)
-        return met / whole if whole else 0.0
+        known = self.liked.get(name)
+        if known is None:
+            met = whole = 0.0
+            for word in words_of(name):
+                rare = self.rare.get(word, 1.0)
+                whole += rare
+                met += self.scope.words.get(word, 0.0) * rare
+            known = self.liked[name] = met / whole if whole else 0.0
+        return known
 
     def _snippets(self) -> list[Snippet]:
-        by_path: dict[str, list[tuple[float, Definition]]] = defaultdict(list)
+        by_path: dict[str, list[tuple[float, Defined]]] = defaultdict(list)
         for (path, one), score in self.found.items():
             by_path[path].append((score, one))
-        best = sorted(by_path.items(), key=lambda item: -max(item[1])[0])[: self.query.limit]
-        return [snippet for path, scored in best for snippet in self._snippet(path, scored)]
+        best = sorted(by_path.items(), key=lambda item: -max(score for score, _ in item[1]))
+        shown = (snippet for path, scored in best for snippet in self._snippet(path, scored))
+        return list(islice(shown, self.query.limit))
 
-    def _snippet(self, path: str, scored: list[tuple[float, Definition]]) -> Iterator[Snippet]:
+    def _snippet(self, path: str, scored: list[tuple[float, Defined]]) -> Iterator[Snippet]:
         text = self._read(path)
         if text is None:
             return
         scored.sort(key=lambda pair: (-pair[0], pair[1].line))
         top = scored[0][0]
         chosen = [one for score, one in scored if score >= LIMITS.cut * top][: LIMITS.lines]
-        lines, language = text.split("\n"), language_of(path)
         chosen.sort(key=lambda one: one.line)
+        language = language_of(path)
+        lines = text.split("\n", chosen[-1].line + BEHIND)
         shown: list[str] = []
         for one in chosen:
             shown += signature(lines, one, language, docstring=len(chosen) <= 4)
@@ -268,7 +292,12 @@ class _Round:
 
 def _shared(one: str, other: str) -> float:
     """0..1: the share of folders that two paths have in common from the top."""
-    ours, theirs = posixpath.dirname(one).split("/"), posixpath.dirname(other).split("/")
+    return _shared_folders(one.rpartition("/")[0], other.rpartition("/")[0])
+
+
+@lru_cache(maxsize=4_000)
+def _shared_folders(one: str, other: str) -> float:
+    ours, theirs = one.split("/"), other.split("/")
     same = 0
     for mine, its in zip(ours, theirs, strict=False):
         if mine != its:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mccomd.types import Query
 from mccomd_index import Import, imports
@@ -67,6 +68,7 @@ def look_around(query: Query) -> Scope:
     return Scope(found, near, words, classes, _receiver(query, found, classes))
 
 
+@lru_cache(maxsize=20_000)
 def words_of(name: str) -> frozenset[str]:
     """The subwords of an identifier. "parseHTTPRequest" -> parse, http, request."""
     return frozenset(hump.lower() for hump in _HUMP.findall(name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from mccomd.config import IndexConfig
 from mccomd.indexing import Indexing
 from mccomd.lookup import IndexLookup
 from mccomd.plugins import PluginOptions, Plugins
-from mccomd.types import Query, Snippet
+from mccomd.types import Document, Query, Snippet
 from mccomd_index import IndexOptions
 
 FILES = {
@@ -70,22 +70,29 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ask(shop: Path, tmp_path: Path) -> Ask:
     def run(
-        path: str, prefix: str, suffix: str = "\n", language: str = "python", limit: int = 5
+        path: str,
+        prefix: str,
+        suffix: str = "\n",
+        language: str = "python",
+        limit: int = 5,
+        unsaved: Mapping[str, str] = {},
     ) -> list[Snippet]:
-        return asyncio.run(
-            _ask(shop, tmp_path, Query(str(shop / path), path, "", language, prefix, suffix, limit))
-        )
+        query = Query(str(shop / path), path, "", language, prefix, suffix, limit)
+        return asyncio.run(_ask(shop, tmp_path, query, unsaved))
 
     return run
 
 
-async def _ask(shop: Path, folder: Path, query: Query) -> list[Snippet]:
+async def _ask(shop: Path, folder: Path, query: Query, unsaved: Mapping[str, str]) -> list[Snippet]:
     indexing = Indexing(folder, lambda repository: (IndexOptions(), ()), IndexConfig)
     options = PluginOptions(disabled=("bm25",))
     plugins = Plugins(options, indexing.search, lookup=IndexLookup(indexing))
     try:
         root = await indexing.require(str(shop))
         await indexing.refresh(root)
+        for path, text in unsaved.items():
+            await indexing.locate(str(shop / path))
+            indexing.edited("an editor", Document(str(shop / path), text, ""))
         parts = (query.relative_path, root, query.language, query.prefix, query.suffix, query.limit)
         return await plugins.retrieve(Query(query.path, *parts), 30.0)
     finally:
@@ -114,6 +121,40 @@ def test_the_members_of_a_variables_class_and_of_what_it_extends(ask: Ask) -> No
     assert "    def weigh(self, scale): ..." in shown
     assert "    price: float = 0" in shown
     assert "    def describe(self): ..." in shown
+
+
+def test_an_unsaved_text_wins_over_what_is_committed(ask: Ask) -> None:
+    prices = (
+        "\n\ndef discounted_price(article, share, *, rounded): ...\n\n\ndef price_of_a_dozen(article): ...\n"
+    )
+    unsaved = {"shop/prices.py": prices}
+    text = "from .prices import discounted_price, price_of_a_dozen\n\ntotal = discounted_price("
+    first, *rest = ask("shop/basket.py", text, unsaved=unsaved)
+    assert (first.path, first.start_line, first.end_line) == ("shop/prices.py", 3, 6)
+    assert first.text.splitlines() == [
+        "def discounted_price(article, share, *, rounded): ...",
+        "def price_of_a_dozen(article): ...",
+    ]
+    assert "shop/prices.py" not in {snippet.path for snippet in rest}
+
+
+def test_what_an_unsaved_text_no_longer_defines_is_not_shown(ask: Ask) -> None:
+    text = "from .prices import discounted_price\n\ntotal = discounted_price("
+    found = ask("shop/basket.py", text, unsaved={"shop/prices.py": "LIMIT = 4\n"})
+    assert not any("discounted_price" in snippet.text for snippet in found)
+
+
+def test_a_class_of_a_file_that_was_never_saved(ask: Ask) -> None:
+    new = {"shop/voucher.py": "class Voucher:\n    def redeem(self, basket): ...\n"}
+    text = "from shop.voucher import Voucher\n\n\ndef f(voucher: Voucher):\n    voucher."
+    assert "    def redeem(self, basket): ..." in text_of(
+        ask("shop/basket.py", text, unsaved=new), "shop/voucher.py"
+    )
+
+
+def test_an_unsaved_secret_stays_one(ask: Ask) -> None:
+    secret = {".env": "def price_of_a_secret(): ...\n"}
+    assert not text_of(ask("shop/basket.py", "x = price_of_a_secret(", unsaved=secret), ".env")
 
 
 def test_a_module_before_the_dot(ask: Ask) -> None:

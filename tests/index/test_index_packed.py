@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from index_repos import Indexed, Repo
+
+from mccomd_index import CorruptError, Definition, Snapshot, definitions
+from mccomd_index.packed import packed, unpacked
+
+TEXTS = {
+    "python": "import a\n\n\n@cached\nclass Cache(Base):\n    size = 3\n\n    def __init__(self):\n"
+    "        self.kept = {}\n\n    @property\n    async def get(\n        self, key\n    ): ...\n\n\n"
+    "LIMIT = 4\n",
+    "go": "package a\n\ntype Cache struct {\n\tsize int\n}\n\nfunc (c *Cache) Get(key string) {\n}\n",
+    "cpp": "namespace a {\nclass Cache {\n  Cache &operator=(const Cache &);\n  int operator()();\n};\n}\n",
+    "text": "no definitions\n",
+}
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_what_was_packed_comes_out(language: str) -> None:
+    found = definitions(TEXTS[language], language)
+    assert list(unpacked(packed(found))) == found
+    assert bool(found) == (language != "text")
+
+
+def test_names_that_no_language_has_do_not_break_the_columns() -> None:
+    odd = [Definition(name, "value", "a b", 1, 1, 1) for name in ("", "operator bool", "naïve", '"')]
+    assert [one.name for one in unpacked(packed(odd))] == ["", "operator_bool", "naïve", '"']
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "7",
+        '["a","f",[""],[0],[1],[0]]',
+        '["a b","f",[""],[0],[1],[0],[0]]',
+        '["a","x",[""],[0],[1],[0],[0]]',
+    ],
+)
+def test_anything_else_is_damage(text: str) -> None:
+    with pytest.raises(CorruptError, match="outline"):
+        unpacked(text)
+
+
+def outline_of(indexed: Indexed, path: str) -> list[str]:
+    snapshot = Snapshot.open(indexed.repo.found(), indexed.folder)
+    assert snapshot is not None
+    with snapshot.looking() as look:
+        assert look is not None
+        names = [one.name for one in look.outline(path)]
+    snapshot.close()
+    return names
+
+
+def test_outlines_follow_commits_the_disk_and_switches_back(repo: Repo, indexed: Indexed) -> None:
+    first = repo.commit({"a.py": "def alpha(): ...\n", "b.md": "Nothing.\n"})
+    indexed.refresh()
+    assert (outline_of(indexed, "a.py"), outline_of(indexed, "b.md")) == (["alpha"], [])
+    repo.commit({"a.py": "def beta(): ...\n"})
+    indexed.refresh()
+    assert outline_of(indexed, "a.py") == ["beta"]
+    (repo.path / "a.py").write_text("def gamma(): ...\n")
+    indexed.refresh()
+    assert outline_of(indexed, "a.py") == ["gamma"]
+    repo.git("reset", "-q", "--hard", first)
+    indexed.refresh()
+    assert (outline_of(indexed, "a.py"), outline_of(indexed, "gone.py")) == (["alpha"], [])
+
+
+def test_contents_that_a_crash_left_in_the_store_get_their_outlines(repo: Repo, indexed: Indexed) -> None:
+    """A crash between the two commits leaves chunks in Tantivy that SQLite knows nothing of."""
+    repo.commit({"a.py": "def alpha(): ...\n"})
+    before = indexed.refresh()
+    with sqlite3.connect(indexed.folder / "views.db") as db:
+        for table in ("places", "views", "outlines"):
+            db.execute(f"DELETE FROM {table}")
+    db.close()
+    after = indexed.refresh()
+    assert (after.files, after.chunks, after.bytes) == (before.files, before.chunks, 0)
+    assert outline_of(indexed, "a.py") == ["alpha"]
+    assert len(indexed.search("alpha")) == 1
