@@ -52,7 +52,7 @@ def taken(lines: list[str], language: str) -> Taken:
     for start, end in chunk(lines, language, defined):
         here = defined[bisect_left(places, start) : bisect_right(places, end)]
         words = index_text("\n".join(lines[start - 1 : end]))
-        names = " ".join(name_word(one.name) for one in here)
-        parts = index_text(" ".join(one.name for one in here))
+        names = " ".join([name_word(one.name) for one in here]) if here else ""
+        parts = index_text(" ".join([one.name for one in here])) if here else ""
         found.append(ChunkFields(start, end, (words, names, parts)))
     return Taken(found, outline)

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import tree_sitter
 
+from .bodies import without_bodies
+
 __all__ = ["Found", "parsed"]
 
 MAX_BYTES = 262_144  # a parse is 0.1 s a megabyte, and up to ten times that where it makes no sense
@@ -125,7 +127,7 @@ def parsed(text: str, language: str) -> list[Found] | None:
     grammar = _GRAMMARS.get(language)
     if grammar is None:
         return None
-    data = text.encode("utf-8", "replace")
+    data = without_bodies(text, language).encode("utf-8", "replace")
     if len(data) > MAX_BYTES:
         return None
     tree = _parser(grammar.module, grammar.function).parse(data)

@@ -24,6 +24,7 @@ from .mapped import Mapped
 BULK_HEAP = 64_000_000  # bytes; 30 to 200 MB make no difference in speed on 28 MB of source
 SMALL_HEAP = 15_000_000  # Tantivy's minimum
 MAX_TERMS = 60
+_NAMES = tuple(field.name for field in FIELDS)
 MAX_CONSIDERED = 800  # distinct words of a query that are looked up at all, 1 µs each
 
 
@@ -58,13 +59,15 @@ class Writer:
 
     def add(self, content: int, chunks: Iterable[ChunkFields]) -> None:
         """Add the chunks of a content that the store does not have."""
+        add = self._writer.add_document
         for start, end, texts in chunks:
             document = tantivy.Document()
             document.add_unsigned("content", content)
-            for field, words in zip(FIELDS, texts, strict=True):
-                document.add_text(field.name, words)
+            for name, words in zip(_NAMES, texts, strict=True):
+                if words:
+                    document.add_text(name, words)
             document.add_unsigned("lines", start << 32 | end)
-            self._writer.add_document(document)
+            add(document)
 
     def commit(self) -> None:
         with _explained(self._folder):
