@@ -437,6 +437,7 @@ class _Job:
             shutil.rmtree(place, ignore_errors=True)  # a full disk must not stay full of it
             raise
         self.rebuilt = True
+        self.views.scrub()
         remove_other_generations(self.folder, place.name)
         return view
 

@@ -184,6 +184,11 @@ class Views:
             named = "SELECT 1 FROM places INDEXED BY by_content WHERE places.content = t.content"
             self._db.execute(f"DELETE FROM {table} AS t WHERE NOT EXISTS ({named})")
 
+    def scrub(self) -> None:
+        """Empty the log into the file, as far as readers let us: deleted rows stand in it still."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def is_named(self, content: int | None) -> bool:
         """Whether any view has this content."""
         return self._db.execute("SELECT 1 FROM places WHERE content = ?", (content,)).fetchone() is not None
@@ -365,6 +370,7 @@ def _connect(folder: Path, mode: str) -> sqlite3.Connection:
         f"{name}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=10.0
     )
     db.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last commits, which are made again
+    db.execute("PRAGMA secure_delete = ON")  # names of what became secret are gone with their row
     db.execute("PRAGMA cache_size = -4000")  # KB
     return db
 

@@ -86,6 +86,22 @@ def test_it_leaves_the_disk_with_the_next_refresh(repo: Repo, indexed: Indexed, 
     assert indexed.refresh().rebuilt is False
 
 
+def test_its_names_leave_the_database_too(repo: Repo, indexed: Indexed) -> None:
+    begin(repo, indexed, committed=False)
+    repo.commit({"seen.py": f"def {SECRET}_reader(): ...\n"})
+    indexed.refresh()
+    assert holding(indexed) == {"views.db"}
+    repo.write(".mccomdignore", "local.py\nseen.py\n")
+    indexed.refresh()
+    assert holding(indexed) == set()
+
+
+def holding(indexed: Indexed) -> set[str]:
+    """The files beside the generations that hold the secret's bytes."""
+    files = [place for place in indexed.folder.iterdir() if place.is_file()]
+    return {place.name for place in files if SECRET.encode() in place.read_bytes()}
+
+
 def test_the_indexer_answers_first_and_clears_away_then(repo: Repo, indexed: Indexed) -> None:
     begin(repo, indexed, committed=True)
     renamed(repo)
