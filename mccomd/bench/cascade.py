@@ -7,6 +7,7 @@ be measured. That client sends at every key and, like the daemon, shows from mem
 
 from __future__ import annotations
 
+import bisect
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ from mccomd.bench.traces import Trace
 from mccomd.bench.typing import Keystroke, Listening, places_of, type_trace
 from mccomd.config import ModelConfig
 
-__all__ = ["CascadePlan", "Mode", "bench_cascade", "figures_of", "keystrokes_of"]
+__all__ = ["CascadePlan", "Mode", "bench_cascade", "figures_of", "keystrokes_of", "used_calls"]
 
 MODES = ("local", "cloud", "cascade")
 
@@ -63,7 +64,7 @@ class Mode:
     name: str
     keys: list[Keystroke]
     calls: int = 0
-    used: int = 0  # of the calls, those whose text reached the screen before the next key
+    used: int = 0  # of the calls, those whose text reached the screen, for whichever key
 
 
 def keystrokes_of(plan: CascadePlan) -> int:
@@ -85,8 +86,8 @@ def bench_cascade(plan: CascadePlan, advance: Callable[[int], None]) -> tuple[li
         cloud = {"backend": "completions", "url": f"{peer.url}/v1", "model": MODEL, "strategy": "plain",
                  "keep_warm": False}  # fmt: skip
         cascade = Mode("cascade", _type(plan, traces, {"cloud": cloud, "router": router}, advance))
-        cascade.calls = len(peer.posted("/v1/completions"))
-    cascade.used = sum(any(source == "cloud" for _, _, source in key.shown) for key in cascade.keys)
+        asked = [request.at for request in peer.posted("/v1/completions")]
+    cascade.calls, cascade.used = len(asked), used_calls(cascade.keys, asked)
     modes = [local, always_cloud(local.keys, answers, plan.network), cascade]
     return modes, {"others_share": round(company.share(), 3), "places": len(places)}
 
@@ -114,11 +115,20 @@ def _type(
         "power": {"mode": "full"},
         **more,
     }
-    with OwnDaemon(options) as daemon, daemon.connect(Listening) as client:
+    with OwnDaemon(options) as daemon, daemon.connect(Listening, updates=True) as client:
         found = []
         for trace in traces:
             found += type_trace(client, trace, str(daemon.home), plan.pace, advance)
         return found
+
+
+def used_calls(keys: Sequence[Keystroke], asked: Sequence[float]) -> int:
+    """Of calls made at these times, those of which anything was shown before the next one was made.
+
+    There is never a second call beside one, and one may go on for several keys.
+    """
+    shown = [key.began + ms / 1000 for key in keys for ms, _, source in key.shown if source == "cloud"]
+    return len({bisect.bisect_right(asked, at) for at in shown} - {0})
 
 
 def always_cloud(keys: Sequence[Keystroke], answers: Mapping[str, str], network: Network) -> Mode:
@@ -178,7 +188,7 @@ def _large(plan: CascadePlan) -> str:
 
 
 def _figures(mode: Mode) -> dict[str, Any]:
-    """calls_share: calls a request; wasted_calls: calls of which nothing was shown in time, a call.
+    """calls_share: calls a request; wasted_calls: calls of which nothing was ever shown, a call.
 
     em: of the places where something was typed next on the line, the share where the first line of what stood
     on the screen at last is exactly that.

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ class Received:
     headers: dict[str, str]
     raw: bytes
     connection: int
+    at: float = field(default_factory=time.monotonic)
     left: threading.Event = field(default_factory=threading.Event)  # the client went before the end
 
     @property

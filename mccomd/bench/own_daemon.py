@@ -68,10 +68,11 @@ class OwnDaemon:
         """A connection that counts columns in code points."""
         return self.connect(Client)
 
-    def connect(self, kind: type[C]) -> C:
-        """The same, by a client of one's own."""
+    def connect(self, kind: type[C], *, updates: bool = False) -> C:
+        """The same, by a client of one's own. updates: it takes them, as the editor clients do."""
         client = kind(self._socket, timeout_s=FIRST_ANSWER_S)
-        client.call("initialize", {"client": "mccomd bench", "position_encoding": "utf-32"})
+        about = {"client": "mccomd bench", "position_encoding": "utf-32", "updates": updates}
+        client.call("initialize", about)
         return client
 
     def _start(self) -> None:

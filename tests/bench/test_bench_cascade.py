@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mccomd.bench.cascade import CascadePlan, always_cloud, figures_of, keystrokes_of
+from mccomd.bench.cascade import CascadePlan, always_cloud, figures_of, keystrokes_of, used_calls
 from mccomd.bench.modelled import (
     Network,
     Place,
@@ -75,6 +75,23 @@ def test_the_large_model_at_every_key_is_computed_from_its_network() -> None:
     assert (found["calls_share"], found["wasted_calls"], found["shown_share"]) == (0.8, 0.5, 0.6)
     assert found["em"] == 0.2
     assert keystrokes_of(plan) == 10
+
+
+def test_a_call_that_goes_on_for_several_keys_is_used_once() -> None:
+    def shown(began: float, *at: tuple[float, str]) -> Keystroke:
+        return Keystroke(
+            Place("x", "", "python", ""), began, shown=[(ms, "text", source) for ms, source in at]
+        )
+
+    keys = [
+        shown(10.0, (100, "local")),  # asked at 10.05
+        shown(10.2, (0, "cache"), (50, "cloud")),
+        shown(10.4, (0, "cloud")),  # the same call
+        shown(10.6, (10, "local")),  # asked at 10.65, nothing came
+        shown(10.8, (200, "cloud")),  # asked at 10.85
+    ]
+    assert used_calls(keys, [10.05, 10.65, 10.85]) == 2
+    assert used_calls(keys, []) == 0
 
 
 def test_answers_are_recorded_and_read_again(tmp_path: Path) -> None:
