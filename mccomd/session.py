@@ -216,15 +216,19 @@ class Sessions:
     def was_taken(self, path: str, request_id: str) -> bool:
         """Whether any of that answer was accepted, by whichever of its requests it is known."""
         session = self._by_path.get(path)
-        return session is not None and session.was_taken(self._root.get(request_id, request_id))
+        ids = {request_id, self._root.get(request_id, request_id)}
+        return session is not None and any(map(session.was_taken, ids))
 
     def offer(self, path: str, offered: Offered, now: float) -> None:
         """An answer, or an update of one, goes out."""
         session = self.of(path)
         self._take(path, session, session.behaviour.offer(offered, now, shown=not self._says_shown), now)
         on_screen = session.behaviour.on_screen()
-        if on_screen is not None and offered.text and on_screen.request_id != offered.request_id:
-            self._root[offered.request_id] = self._root.get(on_screen.request_id, on_screen.request_id)
+        if on_screen is not None and offered.text:
+            if on_screen.request_id != offered.request_id:
+                self._root[offered.request_id] = self._root.get(on_screen.request_id, on_screen.request_id)
+            else:  # it had the rest of another one, and has an answer of its own by now
+                self._root.pop(offered.request_id, None)
         short = replace(offered, prefix=offered.prefix[-_BEFORE:], suffix=offered.suffix[:_NEAR])
         self._offered[offered.request_id] = (path, short)
         if len(self._offered) > MAX_OFFERED:

@@ -121,6 +121,18 @@ def test_feedback_on_the_rest_is_feedback_on_the_answer(client: Client_) -> None
     assert client.sessions.was_taken("/a.py", "r2")
 
 
+def test_feedback_on_an_answer_of_its_own_is_not_feedback_on_the_one_before(client: Client_) -> None:
+    """A request had the rest of one answer, then an update of its own; that one was accepted."""
+    client.answer("r1", A, B, Z, 0)
+    client.ask(A, B, 1)
+    client.answer("r2", A, B, Z, 1)
+    client.answer("r2", A, B, "other(items)", 2)
+    client.feedback("r2", FeedbackKind.ACCEPTED, 3)
+    assert client.told[-1][2].offered.request_id == "r2"
+    assert client.sessions.was_taken("/a.py", "r2")
+    assert not client.sessions.was_taken("/a.py", "r1")
+
+
 def test_what_typing_through_means_is_not_an_accept(client: Client_) -> None:
     """The large model's text may still come while its beginning is typed."""
     client.answer("r1", A, B, Z, 0)
