@@ -20,17 +20,16 @@ from mccomd.cloud.adapter import Adapter, tokens_in
 from mccomd.cloud.ahead import Ahead, Primed
 from mccomd.cloud.caps import Caps, CapsFile
 from mccomd.cloud.realign import Aligned, common_beginning, realign
+from mccomd.cloud.shown import Shown
 from mccomd.cloud.strategy import EXPLORE, Choice, Estimates, Policy, choose
 from mccomd.cloud.verify import best_branch, settle
 from mccomd.errors import CloudError
 from mccomd.outgoing import CloudReport, CloudRequest
-from mccomd.statement import StatementRule, single_line_wanted
 
-__all__ = ["StrategyBackend", "held_back"]
+__all__ = ["StrategyBackend"]
 
 log = logging.getLogger(__name__)
 
-MOST_CHARS_A_TOKEN = 32
 SAME = "it is what the user rejected"
 PROBE_AGAIN_S, PROBE_AGAIN_MOST_S = 30.0, 3600.0
 """After a failed probe; twice as long after each further one."""
@@ -72,7 +71,7 @@ class StrategyBackend:
         rest = realign(request.draft, request.typed)
         banned = rest.text.rstrip() if request.rejected and rest.typed_as_drafted else ""
         aligned = _best_draft(request, rest)
-        filtered = _Shown(request, banned, self._adapter)
+        filtered = Shown(request, banned, self._adapter)
         try:
             async with contextlib.aclosing(self._pieces(request, aligned, banned)) as pieces:
                 async for piece in pieces:
@@ -210,7 +209,7 @@ class StrategyBackend:
             branch = best_branch(scores.rows)
             if branch is None:
                 report.why += "; the large model agrees with what was rejected"
-                yield draft  # not shown: see _Shown
+                yield draft  # not shown: see shown.py
                 return
             report.why += "; it agrees with what was rejected: another way from its least sure token"
             text, finished = branch.text, False
@@ -303,52 +302,6 @@ class _Clock:
     def tick(self) -> None:
         self.ms = (time.monotonic() - self._began) * 1000
         self.first_ms = self.ms if self.first_ms is None else self.first_ms
-
-
-class _Shown:
-    """What of an answer that grows may be shown: one statement, no marker, not what was rejected."""
-
-    def __init__(self, request: CloudRequest, banned: str, adapter: Adapter) -> None:
-        one_line = single_line_wanted(request.prefix, request.suffix)
-        self._rule = StatementRule(request.prefix, request.suffix, request.language, one_line)
-        self._banned = banned
-        self._most = MOST_CHARS_A_TOKEN * request.max_tokens
-        self._adapter = adapter  # it may learn its markers while it asks
-        self.raw = ""
-        self.shown = 0  # characters
-        self.complete = False
-
-    def take(self, piece: str) -> str:
-        """What is new to show."""
-        self.raw += piece[: self._most - len(self.raw)]  # a flood must not keep the event loop
-        text, ended = self._cut()
-        self.complete = ended or len(self.raw) >= self._most
-        return self._new(text if ended else text[: len(text) - held_back(text, self._adapter.markers)])
-
-    def rest(self) -> str:
-        """What was held back, when nothing more comes."""
-        return self._new(self._cut()[0])
-
-    def _cut(self) -> tuple[str, bool]:
-        ends = [place for marker in self._adapter.markers if (place := self.raw.find(marker)) >= 0]
-        text = self.raw[: min(ends)] if ends else self.raw
-        end = self._rule.end_of(text)
-        return (text, bool(ends)) if end is None else (text[:end], True)
-
-    def _new(self, text: str) -> str:
-        if self._banned and not self.shown and self._banned.startswith(text.rstrip()):
-            return ""  # so far the same as what was rejected
-        new, self.shown = text[self.shown :], max(self.shown, len(text))
-        return new
-
-
-def held_back(text: str, markers: tuple[str, ...]) -> int:
-    """How many characters at the end may be the beginning of a marker. 'a<|fim' -> 5."""
-    longest = max(map(len, markers), default=1) - 1
-    for size in range(min(longest, len(text)), 0, -1):
-        if any(marker.startswith(text[-size:]) for marker in markers):
-            return size
-    return 0
 
 
 def _words(error: Exception) -> str:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mccomd.cloud.backend import held_back
 from mccomd.cloud.caps import Caps
 from mccomd.cloud.chat_text import HOLE, messages, stripped
 from mccomd.cloud.fim import TEMPLATES, Window, cut, neutralise, render, template_for
 from mccomd.cloud.realign import realign
 from mccomd.cloud.rows import last_rows, legacy_rows, sglang_row, vllm_row
+from mccomd.cloud.shown import held_back
 from mccomd.cloud.strategy import LOSING_CALLS, Estimates, Policy, choose
 from mccomd.cloud.verify import Row, Scores, accept, best_branch, settle
 from mccomd.errors import CloudError
