@@ -229,7 +229,11 @@ class _Hearing:
             self._turn.task.session.made_good(self._turn.rejection)
 
     def failed(self, reason: str) -> None:
-        self._handoff.failed(reason)
+        turn = self._turn
+        if turn.carried is not None and turn.decision is None and not turn.said:
+            self._asking.lost(turn)  # it may ask itself, once it is decided
+        else:
+            self._handoff.failed(reason)
 
     def lost(self) -> None:
         self._asking.lost(self._turn)

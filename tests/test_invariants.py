@@ -30,7 +30,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from mccomd.completer import Completer
 from mccomd.config import BehaviourConfig, BudgetConfig, Config, PowerConfig, RouterConfig
-from mccomd.errors import RequestError
+from mccomd.errors import CloudError, RequestError
 from mccomd.explanations import Explanations
 from mccomd.guest import Guest
 from mccomd.history import History, month_of
@@ -374,6 +374,13 @@ class Cascade(RuleBasedStateMachine):
             return
         self.broken.add("asking")
         self.script.open_calls()[-1].pieces.put_nowait(RuntimeError("a backend's bug"))
+        self.settle()
+
+    @precondition(lambda self: self.script.open_calls())
+    @rule()
+    def large_model_fails(self) -> None:
+        """As an endpoint does: no fault of the backend's."""
+        self.script.open_calls()[-1].pieces.put_nowait(CloudError("the answer broke off"))
         self.settle()
 
     @rule(seconds=st.sampled_from(STEPS_S))
