@@ -283,7 +283,9 @@ def _sources(git: Git) -> list[tuple[str, str]]:
     return [
         (path, blob)
         for path, blob in git.files(git.head())
-        if filters.refuse_path(path) is None and filters.refuse_size(git.size(blob) or 0) is None
+        if filters.refuse_path(path) is None
+        and (size := git.size(blob)) is not None  # a partial clone lacks some
+        and filters.refuse_size(size) is None
     ]
 
 

@@ -24,6 +24,7 @@ from .types import IndexOptions
 
 NAME = "views.db"
 HEAD, OVERLAY = 0, 1  # layers
+BUSY_MS, SCRUB_MS = 10_000, 300  # waits for another connection
 UNREADABLE = -1  # in the place of a number of chunks: git lacks the blob
 
 _TABLES = f"""
@@ -185,9 +186,14 @@ class Views:
             self._db.execute(f"DELETE FROM {table} AS t WHERE NOT EXISTS ({named})")
 
     def scrub(self) -> None:
-        """Empty the log into the file, as far as readers let us: deleted rows stand in it still."""
+        """Empty the log into the file, as far as readers let us: deleted rows stand in it still.
+
+        Waits a moment for those; where one stays, the log is emptied by later commits.
+        """
         with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute(f"PRAGMA busy_timeout = {SCRUB_MS}")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
     def is_named(self, content: int | None) -> bool:
         """Whether any view has this content."""
@@ -367,7 +373,7 @@ def identity(folder: Path) -> tuple[int, int] | None:
 def _connect(folder: Path, mode: str) -> sqlite3.Connection:
     name = (folder / NAME).absolute().as_uri()
     db = sqlite3.connect(
-        f"{name}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=10.0
+        f"{name}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
     )
     db.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last commits, which are made again
     db.execute("PRAGMA secure_delete = ON")  # names of what became secret are gone with their row

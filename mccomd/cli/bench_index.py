@@ -9,6 +9,7 @@ import click
 
 from mccomd.cli.bench import ended_properly, say
 from mccomd.cli.output import json_option, print_json, table, tilde
+from mccomd.errors import MccomdError
 
 __all__ = ["index"]
 
@@ -53,15 +54,24 @@ def index(paths: tuple[str, ...], growth: bool, points: int, html: Path | None, 
     mccomd bench index ~/src/project --growth --json     one line a point
     mccomd bench index ~/src/* --growth --points 6 --html growth.html
     """
+    from mccomd_index import IndexingError
+
     paths = paths or (".",)
-    if growth:
-        _growth(paths, points, html, as_json)
-        return
-    if html is not None or len(paths) > 1:
+    if not growth and (html is not None or len(paths) > 1):
         raise click.UsageError("--html and several repositories are for --growth")
+    try:
+        if growth:
+            _growth(paths, points, html, as_json)
+        else:
+            _one(paths[0], as_json)
+    except IndexingError as error:
+        raise MccomdError(str(error)) from error
+
+
+def _one(path: str, as_json: bool) -> None:
     from mccomd_index.bench import bench_index
 
-    figures = dataclasses.asdict(bench_index(paths[0]))
+    figures = dataclasses.asdict(bench_index(path))
     if as_json:
         print_json(figures)
         return

@@ -12,6 +12,7 @@ from index_repos import Repo
 
 from mccomd.bench.growth import exponent
 from mccomd.cli import commands
+from mccomd.errors import MccomdError
 from mccomd_index import RepositoryError
 from mccomd_index.bench import Point, bench_growth, bench_index
 
@@ -67,6 +68,8 @@ def test_growth_is_drawn_and_printed(make_repo: Callable[..., Repo], tmp_path: P
     assert target.read_text().count("<svg") == 2
     done = CliRunner().invoke(commands, [*arguments, "--json"], catch_exceptions=False)
     assert [json.loads(line)["files"] for line in done.stdout.splitlines()] == [6, 18]
+    done = CliRunner().invoke(commands, ["bench", "index", str(tmp_path), "--growth"])
+    assert isinstance(done.exception, MccomdError)  # one line for who reads it
     done = CliRunner().invoke(commands, arguments[:4])
     assert done.exit_code == 2  # two repositories are measured together for their growth only
 
