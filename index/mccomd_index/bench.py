@@ -214,6 +214,9 @@ def bench_growth(repository_paths: Sequence[str | Path], points: int = 4) -> Ite
         files = _sources(git)
         git.close()
         random.Random(SEED).shuffle(files)
+        if len(repositories) > 1:
+            _part(clone, files)
+            _pack(Path(clone.git_dir))
         for number in reversed(range(points)):
             folder = Path(scratch, f"index-{number}")
             _part(clone, files[: max(1, len(files) // GROWTH**number)])
@@ -253,6 +256,12 @@ def _part(clone: Repository, files: list[tuple[str, str]]) -> None:
     place = Path(clone.git_dir)
     _git(place, "fast-import", "--quiet", "--force", stdin=out)
     _git(place, "update-ref", "--no-deref", "HEAD", "refs/heads/part")
+
+
+def _pack(place: Path) -> None:
+    """Bring what HEAD needs into one pack: libgit2 keeps up to 16 MB for each of many, which would count."""
+    _git(place, "-c", "pack.window=0", "repack", "-a", "-d", "--quiet")
+    (place / "objects" / "info" / "alternates").unlink()
 
 
 def _quoted(path: str) -> bytes:
