@@ -27,7 +27,7 @@ class Contents:
         self.folder = folder
         self.bytes = 0  # of source text taken in
         self._views = views
-        self._fresh = fresh
+        self.fresh = fresh
         self._reader = None if fresh else Reader(folder)
         self._writer = Writer(folder, bulk=True) if fresh else None
         self._added: dict[int, int] = {}  # content -> chunks
@@ -36,7 +36,7 @@ class Contents:
     def ensure(self, content: int, language: str, read: Callable[[], bytes | None]) -> int:
         """How many chunks a content has, once it is in the store; UNREADABLE where it cannot be read."""
         known = self._known(content)
-        if known is not None and (not known or self._fresh or self._views.has_outline(content)):
+        if known is not None and (not known or self.fresh or self._views.has_outline(content)):
             return known
         data = read()
         if data is None:
@@ -79,7 +79,7 @@ class Contents:
         added = self._added.get(content)
         if added is not None:
             return added
-        if not self._fresh and self._reader is not None and (chunks := self._reader.chunks_of(content)):
+        if not self.fresh and self._reader is not None and (chunks := self._reader.chunks_of(content)):
             return chunks
         return 0 if self._views.is_barren(content) else None
 

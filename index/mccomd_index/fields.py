@@ -8,11 +8,12 @@ the words in its name) is known when a query is answered, and belongs to the ran
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from operator import attrgetter
 from typing import NamedTuple
 
 from .chunk import chunk
 from .definitions import Definition, definitions
-from .tokens import index_text, name_word
+from .tokens import index_text, name_words
 
 
 class Field(NamedTuple):
@@ -46,13 +47,13 @@ class Taken(NamedTuple):
 def taken(lines: list[str], language: str) -> Taken:
     """The chunks of a file's lines with the words of each field, and what it defines."""
     outline = definitions("\n".join(lines), language)
-    defined = sorted(outline, key=lambda one: one.line)
+    defined = sorted(outline, key=attrgetter("line"))
     places = [one.line for one in defined]
     found = []
     for start, end in chunk(lines, language, defined):
         here = defined[bisect_left(places, start) : bisect_right(places, end)]
         words = index_text("\n".join(lines[start - 1 : end]))
-        names = " ".join([name_word(one.name) for one in here]) if here else ""
-        parts = index_text(" ".join([one.name for one in here])) if here else ""
-        found.append(ChunkFields(start, end, (words, names, parts)))
+        names = " ".join([one.name for one in here])
+        parts = index_text(names) if here else ""
+        found.append(ChunkFields(start, end, (words, name_words(names), parts)))
     return Taken(found, outline)

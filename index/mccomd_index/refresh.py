@@ -93,12 +93,15 @@ def refresh(
     *,
     rebuild: bool = False,
     tidy: bool = True,
+    searchable: Callable[[Report], None] | None = None,
 ) -> Report:
-    """Bring the view of a work tree to HEAD and to what is on disk; returns once both are searchable.
+    """Bring the view of a work tree to HEAD and to what is on disk.
 
     Waits for another process that writes the same folder, then does what that one left to do.
     rebuild: from nothing, whatever the state.
     tidy: clear away what no work tree has any more, if it is much; otherwise the report says that it is.
+    searchable: called with the report once both are, before what nobody waits for: segments are merged, files
+    closed. Of a store begun anew these belong to the work.
     """
     began = time.perf_counter()
     with writer_lock(folder):
@@ -106,9 +109,14 @@ def refresh(
         try:
             with _Job(git, repository, folder, options, progress) as job:
                 done = job.run(rebuild, tidy)
+                if job.contents.fresh:
+                    job.contents.close()
+                done = replace(done, ms=(time.perf_counter() - began) * 1000)
+                if searchable is not None:
+                    searchable(done)
         finally:
             git.close()
-    return replace(done, ms=(time.perf_counter() - began) * 1000)
+    return done
 
 
 def assess(views: Views, folder: Path, place: str, head: str | None, options: IndexOptions) -> Assessment:

@@ -56,6 +56,13 @@ def name_word(name: str) -> str:
     return name[:MAX_LENGTH].lower()
 
 
+def name_words(names: str) -> str:
+    """The same of several names with spaces between."""
+    if len(names) > MAX_LENGTH:
+        names = " ".join([name[:MAX_LENGTH] for name in names.split(" ")])
+    return names.lower()
+
+
 class _Expansions(dict[bytes, str]):
     """Identifier -> its words, a space after each; forgets all when too large, so memory stays bounded."""
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -29,9 +30,10 @@ import psutil
 from .errors import IndexingError, OptionsError, RepositoryError
 from .git import find_repository
 from .refresh import refresh
-from .types import IndexOptions, Progress
+from .types import IndexOptions, Progress, Report
 
 PROGRESS_S = 0.1
+COLLECT = 50_000, 20, 100  # objects: a file's words and definitions are no cycles; 3 to 7 % of the time
 PR_SET_PDEATHSIG = 1
 
 
@@ -43,6 +45,7 @@ def main() -> None:
     if parent:
         end_with(int(parent[0]))
     lower_priority()
+    gc.set_threshold(*COLLECT)
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
         if parent:
             _write(output, {"event": "ready"})
@@ -76,26 +79,40 @@ def lower_priority() -> None:
 
 def answer(line: bytes, output: IO[str]) -> None:
     """Do one request and write its events; a bad one is answered as failed."""
-    id_: Any = None
+    answered = _Answer(output)
     try:
         request = json.loads(line)
         if not isinstance(request, dict):
             raise ValueError("a request is a JSON object")
-        id_ = request.get("id")
-        done = _do(request, _Rated(output, id_))
+        answered.id = request.get("id")
+        crowded = _do(request, answered)
     except BrokenPipeError:
         raise
     except (IndexingError, ValueError, TypeError, KeyError) as error:
-        _write(output, {"id": id_, "event": "failed", "error": _text(error)})
+        answered.give("failed", error=_text(error))
     except Exception as error:  # noqa: BLE001  one request must not end the process
-        _write(output, {"id": id_, "event": "failed", "error": f"{type(error).__name__}: {error}"})
+        answered.give("failed", error=f"{type(error).__name__}: {error}")
     else:
-        _write(output, {"id": id_, "event": "done", **done})
-        if done["crowded"]:
+        if crowded:
             _tidy(request)
 
 
-def _do(request: dict[str, Any], progress: _Rated) -> dict[str, Any]:
+class _Answer:
+    """The one answer of a request. What fails behind it (a merge, a full disk) shows in the next one."""
+
+    def __init__(self, output: IO[str]) -> None:
+        self.output = output
+        self.id: Any = None
+        self._given = False
+
+    def give(self, event: str, **more: Any) -> None:
+        if not self._given:
+            self._given = True
+            _write(self.output, {"id": self.id, "event": event, **more})
+
+
+def _do(request: dict[str, Any], answered: _Answer) -> bool:
+    """Whether the store should be cleared away."""
     operation = request.get("op")
     if operation != "refresh":
         raise ValueError(f"op: {operation!r} is unknown; known: refresh")
@@ -107,9 +124,16 @@ def _do(request: dict[str, Any], progress: _Rated) -> dict[str, Any]:
     cpu = time.process_time()
     folder = Path(_string(request, "index"))
     rebuild = request.get("rebuild") is True
-    report = refresh(repository, folder, options, progress, rebuild=rebuild, tidy=False)
-    used = {"cpu_s": time.process_time() - cpu, "rss_peak_mb": _rss_peak_mb()}
-    return {**asdict(report), **used}
+
+    def searchable(report: Report) -> None:
+        used = {"cpu_s": time.process_time() - cpu, "rss_peak_mb": _rss_peak_mb()}
+        answered.give("done", **asdict(report), **used)
+
+    progress = _Rated(answered.output, answered.id)
+    report = refresh(
+        repository, folder, options, progress, rebuild=rebuild, tidy=False, searchable=searchable
+    )
+    return bool(report.crowded)
 
 
 def _tidy(request: dict[str, Any]) -> None:

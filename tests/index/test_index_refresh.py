@@ -21,6 +21,7 @@ from mccomd_index import (
     IndexState,
     LockedError,
     Progress,
+    Report,
     RepositoryError,
     Snapshot,
     refresh,
@@ -38,6 +39,26 @@ def check_equals_a_fresh_index(indexed: Indexed, *queries: str) -> None:
         assert indexed.search(query) == fresh.search(query)
     assert (indexed.status().files, indexed.status().chunks) == (fresh.status().files, fresh.status().chunks)
     assert indexed.status().state is IndexState.CURRENT
+
+
+def test_it_says_when_everything_is_searchable_and_puts_in_order_after_that(
+    repo: Repo, indexed: Indexed
+) -> None:
+    said: list[tuple[Report, list[str], list[str]]] = []
+
+    def searchable(report: Report) -> None:
+        with pytest.raises(LockedError), writer_lock(indexed.folder, wait_s=0.0):
+            pass
+        said.append((report, indexed.paths("alpha"), indexed.paths("beta")))
+
+    for number in range(12):  # Tantivy merges from eight segments on
+        repo.commit({f"a{number}.py": f"def alpha{number}(alpha):\n    return beta\n"})
+        report = refresh(repo.found(), indexed.folder, indexed.options, searchable=searchable)
+        seen = sorted(f"a{n}.py" for n in range(number + 1))
+        assert said.pop() == (report, seen, seen)
+    assert not said
+    with writer_lock(indexed.folder, wait_s=0.0):
+        assert len(list(indexed.generation().glob("*.term"))) < 12  # a merge was waited for
 
 
 def test_the_first_index_and_what_it_says(repo: Repo, indexed: Indexed) -> None:
