@@ -14,10 +14,11 @@ from .imports import Import, closeness, imports
 from .languages import LANGUAGES, language_of
 from .look import Look
 from .outline import signature
-from .refresh import refresh, status
+from .refresh import refresh
 from .snapshot import Snapshot
 from .sources import texts_at_head
 from .stamp import Stamp
+from .state import status
 from .types import Defining, Hit, IndexOptions, IndexState, Progress, Report, Repository, Status
 
 __all__ = [

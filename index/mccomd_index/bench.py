@@ -251,11 +251,11 @@ def scratch_of_all(repositories: Sequence[Repository], place: Path) -> Repositor
 
 def _part(clone: Repository, files: list[tuple[str, str]]) -> None:
     """Make HEAD a commit of these files alone."""
-    out = b"commit refs/heads/part\ncommitter bench <bench> 1700000000 +0000\ndata 5\nbench\n"
+    out = b"commit refs/mccomd/part\ncommitter bench <bench> 1700000000 +0000\ndata 5\nbench\n"
     out += b"".join(b"M 100644 %s %s\n" % (blob.encode(), _quoted(path)) for path, blob in files)
     place = Path(clone.git_dir)
     _git(place, "fast-import", "--quiet", "--force", stdin=out)
-    _git(place, "update-ref", "--no-deref", "HEAD", "refs/heads/part")
+    _git(place, "update-ref", "--no-deref", "HEAD", "refs/mccomd/part")
 
 
 def _pack(place: Path) -> None:
@@ -275,7 +275,7 @@ def _commit(clone: Repository, count: int, number: int) -> None:
     files = [file for file in _sources(git) if file[0].isascii() and file[0].replace("/", "").isprintable()]
     chosen = random.Random(f"{count} {number}").sample(files, min(count, len(files)))
     head = git.head()
-    stream = [f"commit refs/heads/bench\ncommitter bench <bench> {1_700_000_000 + number} +0000\n"]
+    stream = [f"commit refs/mccomd/bench\ncommitter bench <bench> {1_700_000_000 + number} +0000\n"]
     stream.append(f"data 5\nbench\nfrom {head}\n")
     out = "".join(stream).encode()
     for path, blob in chosen:
@@ -284,7 +284,7 @@ def _commit(clone: Repository, count: int, number: int) -> None:
         out += f'M 100644 inline "{name}"\ndata {len(data)}\n'.encode() + data + b"\n"
     git.close()
     _git(place, "fast-import", "--quiet", "--force", stdin=out)
-    _git(place, "update-ref", "--no-deref", "HEAD", "refs/heads/bench")
+    _git(place, "update-ref", "--no-deref", "HEAD", "refs/mccomd/bench")
 
 
 def _sources(git: Git) -> list[tuple[str, str]]:

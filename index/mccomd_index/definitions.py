@@ -157,7 +157,7 @@ class _Scan:
     def _candidates(self) -> Iterator[re.Match[str]]:
         """The lines that matter and do not begin within a long string, from `_next` on."""
         text = self._text
-        blocked = [found.span() for found in _TEXT.finditer(text) if found[0][0] != "#"]
+        blocked = [found.span() for found in _TEXT.finditer(text) if text[found.start()] != "#"]
         at = 0
         while (found := _CANDIDATE.search(text, self._next)) is not None:
             place, self._next = found.start(), found.end()

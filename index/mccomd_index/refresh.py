@@ -1,6 +1,6 @@
-"""The life of a commit: is the view of this work tree what HEAD and the disk say, and if not, make it so.
+"""The life of a commit: make the view of this work tree what HEAD and the disk say.
 
-One comparison of the view with HEAD decides (`assess`). A view that is merely behind takes the tree diff;
+One comparison of the view with HEAD decides (`state.assess`). A view that is behind takes the tree diff;
 where that cannot be had it is derived from all of HEAD. Either way only contents that the store lacks are
 read: a branch switched back, a second work tree, a renamed file are changes of rows. Contents go to Tantivy
 first, then the rows are committed: a crash in between leaves contents that no view names yet, which the
@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from . import overlay
@@ -22,13 +22,14 @@ from .contents import Contents
 from .errors import CorruptError, RepositoryError
 from .filters import Filters
 from .git import Change, Git, blob_id
-from .ignore import IgnoreFiles, is_ignore_file, paths_in, read_ignore_files, read_text
+from .ignore import is_ignore_file
 from .languages import language_of
 from .leaving import Leaving
-from .stamp import FORMAT, new_generation, remove_other_generations, writer_lock
-from .store import Reader, content_id
-from .types import IndexOptions, IndexState, Progress, Report, Repository, Status
-from .views import HEAD, OVERLAY, Place, View, Views, found_format
+from .stamp import new_generation, remove_other_generations, writer_lock
+from .state import Assessment, assess, in_force, known_ignore_files, look_into, short
+from .store import content_id
+from .types import IndexOptions, IndexState, Progress, Report, Repository
+from .views import HEAD, OVERLAY, Place, View, Views
 
 # Dead contents weigh on BM25's statistics and use hits up: past as many as there are live ones they go.
 MIN_DEAD = 2_000  # chunks; below this a rebuild is not worth it
@@ -36,53 +37,6 @@ BATCH = 1_000  # rows written at once
 LEAVING = "contents of files that became secret or ignored"
 
 OnProgress = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What a view is beside HEAD."""
-
-    state: IndexState
-    reason: str
-    view: View | None = None  # None: nothing that can be built on
-
-
-def status(repository: Repository, folder: Path, options: IndexOptions) -> Status:
-    """The state of an index, without changing it.
-
-    FolderError, RepositoryError: the folder or the repository cannot be read.
-    """
-    git = Git(repository)
-    try:
-        head = git.head()
-        views, found = _look(folder)
-        if views is not None:
-            try:
-                known = _known(views, repository.git_dir)
-                options, _ = _in_force(git, repository, head, options, known)
-                found = assess(views, folder, repository.git_dir, head, options)
-                if (
-                    found.state is IndexState.CORRUPT
-                ):  # or a generation that went between its row and its files
-                    found = assess(views, folder, repository.git_dir, head, options)
-            except CorruptError as error:
-                found = Assessment(IndexState.CORRUPT, str(error))
-            finally:
-                views.close()
-        view = found.view
-        return Status(
-            state=found.state,
-            reason=found.reason,
-            head=head,
-            stamp_commit=view.head if view else None,
-            behind=_behind(git, view, head),
-            files=view.files if view else 0,
-            chunks=view.chunks if view else 0,
-            overlay_files=view.overlay_files if view else 0,
-            note=view.note if view else "",
-        )
-    finally:
-        git.close()
 
 
 def refresh(
@@ -117,22 +71,6 @@ def refresh(
         finally:
             git.close()
     return done
-
-
-def assess(views: Views, folder: Path, place: str, head: str | None, options: IndexOptions) -> Assessment:
-    """The one place that decides in which state the view of a work tree is."""
-    try:
-        Reader(folder / views.generation()[0])
-        view = views.view(place)
-    except CorruptError as error:
-        return Assessment(IndexState.CORRUPT, str(error))
-    if view is None:
-        return Assessment(IndexState.MISSING, "no index of this work tree yet")
-    if view.options != options:
-        return Assessment(IndexState.OTHER_OPTIONS, _differing(view.options, options), view)
-    if view.head == head:
-        return Assessment(IndexState.CURRENT, f"at {_short(head)}", view)
-    return Assessment(IndexState.BEHIND, f"at {_short(view.head)}, HEAD is {_short(head)}", view)
 
 
 class _Job:
@@ -208,7 +146,7 @@ class _Job:
 
     def open(self) -> tuple[Assessment, bool]:
         """Open the store; begin a new one where there is none that can be read, and say so."""
-        views, found = _look(self.folder)
+        views, found = look_into(self.folder)
         if views is not None:
             self.views = views
             try:
@@ -242,8 +180,8 @@ class _Job:
         if view is None:
             known = {file.path for file in self.git.files(self.head) if is_ignore_file(file.path)}
         else:
-            known = _known(self.views, self.place) | self.ignore_files_met
-        options, files = _in_force(self.git, self.repository, self.head, self.options, known)
+            known = known_ignore_files(self.views, self.place) | self.ignore_files_met
+        options, files = in_force(self.git, self.repository, self.head, self.options, known)
         changed = options != self.options
         self.options, self.filters = options, Filters(options, files)
         return changed
@@ -268,9 +206,9 @@ class _Job:
         except RepositoryError as error:
             reason = str(error)
             if view.head is not None and not self.git.has_commit(view.head):
-                reason = f"commit {_short(view.head)} of the index is gone from the repository"
+                reason = f"commit {short(view.head)} of the index is gone from the repository"
             return self.derive(view), reason
-        return self.catch_up(view, changes), f"{len(changes)} files since {_short(view.head)}"
+        return self.catch_up(view, changes), f"{len(changes)} files since {short(view.head)}"
 
     def derive(self, old: View | None) -> View:
         """The view of HEAD from nothing; contents that the store has are not read."""
@@ -494,67 +432,3 @@ class _Job:
             reason=reason,
             note=view.note,
         )
-
-
-def _look(folder: Path) -> tuple[Views | None, Assessment]:
-    """The views of a folder; or None, and why."""
-    try:
-        views = Views.open(folder)
-        if views is not None:
-            return views, Assessment(IndexState.CURRENT, "")
-        found = found_format(folder)
-    except CorruptError as error:
-        return None, Assessment(IndexState.CORRUPT, str(error))
-    if found is None:
-        return None, Assessment(IndexState.MISSING, "no index yet")
-    reason = f"index format {found}, this version writes {FORMAT}"
-    return None, Assessment(IndexState.OTHER_FORMAT, reason)
-
-
-def _known(views: Views, place: str) -> set[str]:
-    """The ignore files of a view: those it was made with, and those that are not committed."""
-    with views.reading():
-        view = views.view(place)
-        if view is None:
-            return set()
-        dirty = (row.path for row in views.layer(view.id, OVERLAY) if is_ignore_file(row.path))
-        return {*paths_in(view.options.ignore_files), *dirty}
-
-
-def _in_force(
-    git: Git, repository: Repository, head: str | None, options: IndexOptions, known: Iterable[str]
-) -> tuple[IndexOptions, IgnoreFiles]:
-    """The options with the ignore files as they are now: on disk, or of HEAD where the repository is bare."""
-
-    def read(path: str) -> str | None:
-        if repository.work_tree is not None:
-            return read_text(repository.work_tree, path)
-        blob = git.blob_at(head, path)
-        data = git.read(blob) if blob is not None else None
-        return None if data is None else data.decode("utf-8", "surrogateescape")
-
-    lines, files = read_ignore_files(read, known)
-    return replace(options, ignore_files=lines), files
-
-
-def _behind(git: Git, view: View | None, head: str | None) -> int:
-    if view is None:
-        return -1
-    if view.head == head:
-        return 0
-    if view.head is None or head is None:
-        return -1
-    return git.commits_between(view.head, head)
-
-
-def _differing(old: IndexOptions, new: IndexOptions) -> str:
-    pairs = (
-        (name, getattr(old, name), getattr(new, name)) for name in ("max_file_kb", "ignore", "languages")
-    )
-    if old.ignore_files != new.ignore_files:
-        return "an ignore file changed"
-    return "; ".join(f"{name} was {was!r}, is {now!r}" for name, was, now in pairs if was != now)
-
-
-def _short(commit: str | None) -> str:
-    return "no commit" if commit is None else commit[:10]
