@@ -17,12 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import psutil
 from numpy.typing import NDArray
 
 from mccomd.engine.artifact import GRAPH_FILE, Manifest
 from mccomd.errors import ArtifactError, EngineError
+
+# Since 1.32 the library sends its vendor telemetry over the network, some seconds after the first session;
+# its disable_telemetry_events() does not stop that, this does, where it is set before the import.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime
 
 __all__ = ["EngineOptions", "FloatArray", "Session"]
 
