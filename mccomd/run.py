@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,7 @@ def serve(paths: Paths, *, detached: bool, offline: bool = False) -> None:
 
     detached: nobody reads what is printed; once it serves, that goes nowhere, not into a file that grows.
 
+    It need not return: see _leave_threads_behind.
     Raises AlreadyRunningError, ConfigError, and MccomdError when a folder cannot be made.
     """
     if offline:
@@ -57,6 +59,20 @@ def serve(paths: Paths, *, detached: bool, offline: bool = False) -> None:
         log.info("pid %d listens on %s", os.getpid(), paths.socket)
         asyncio.run(_serve(paths, config, listener, detached=detached))
     log.info("stopped")
+    _leave_threads_behind()
+
+
+def _leave_threads_behind() -> None:
+    """End the process here where a thread is still at work: reading the model, or in a plugin.
+
+    The interpreter's own end pulls the ground from under it, which now and then is SIGABRT and a core file.
+    """
+    if threading.active_count() > 1:
+        logging.shutdown()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(0)
 
 
 async def _serve(paths: Paths, config: ConfigFile, listener: socket.socket, *, detached: bool) -> None:
