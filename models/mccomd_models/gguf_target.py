@@ -66,8 +66,8 @@ def read_folder(folder: Path) -> Tensors:
 
     ValueError for graphs that graph.py did not write, and for biases.
     """
-    graph = onnx.load(folder / "model.onnx").graph
-    arrays = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    graph = onnx.load(folder / "model.onnx", load_external_data=False).graph
+    arrays = {one.name: _array(folder, one) for one in graph.initializer}
     attention = next((node for node in graph.node if node.op_type == "GroupQueryAttention"), None)
     if attention is None or any(name.endswith(".qkv.b") for name in arrays):
         raise ValueError(f"{folder} holds no llama")
@@ -94,6 +94,17 @@ def read_folder(folder: Path) -> Tensors:
         found |= {f"blk.{i}.{name}.weight": given for name, given in matrices.items()}
     found["output_norm.weight"] = arrays[f"layer.{layers}.in.g"], 32
     return found
+
+
+def _array(folder: Path, tensor: onnx.TensorProto) -> Any:
+    """A tensor's values, wherever they lie; onnx itself refuses files with hard links, as uv makes them."""
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return numpy_helper.to_array(tensor)
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    length = int(place["length"]) // kind.itemsize
+    found = np.fromfile(folder / place["location"], kind, length, offset=int(place["offset"]))
+    return found.reshape(tuple(tensor.dims))
 
 
 def _matrix(arrays: Mapping[str, Any], name: str) -> tuple[FloatArray, int]:

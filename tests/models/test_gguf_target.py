@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from tests.models.test_models_import import KINDS, arrays_of, write_gguf
 @pytest.mark.parametrize("kind", ["int8", "int4"])
 def test_the_weights_are_the_folders(tmp_path: Path, kind: Literal["int8", "int4"]) -> None:
     tiny = write_tiny(tmp_path, Precision(kind))
+    os.link(tiny.folder / "model.onnx.data", tmp_path / "another name")  # as uv installs files
     write_gguf(tmp_path / "source.gguf", CONFIG, random_weights(CONFIG, 99))
     main([str(tmp_path / "source.gguf"), str(tmp_path / "made.gguf"), str(tiny.folder)])
     found = read_gguf(tmp_path / "made.gguf")
