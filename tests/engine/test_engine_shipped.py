@@ -12,7 +12,8 @@ import pytest
 
 from mccomd.engine import Engine, EngineOptions, Limits, Tokenizer, load_manifest, shipped_models, verify
 from mccomd.engine.session import Session
-from mccomd.types import CancelToken, Finish
+from mccomd.prompt import Budget, build_prompt
+from mccomd.types import CancelToken, Finish, Query
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +28,17 @@ def engine(folder: Path) -> Iterator[Engine]:
     engine.close()
 
 
-def complete_line(engine: Engine, prompt: str) -> tuple[str, Finish]:
-    """The rest of the prompt's last line."""
+def complete_line(engine: Engine, prefix: str) -> tuple[str, Finish]:
+    """The rest of the prefix's last line, as the model's own prompt asks for it."""
 
     def line_ends(ids: Sequence[int]) -> bool:
         return b"\n" in engine.tokenizer.token_bytes(ids[-1])
 
-    ids = engine.tokenizer.encode(prompt)
-    found = engine.generate(ids, Limits(24, math.inf), line_ends, CancelToken())
-    return engine.tokenizer.decode(found.ids).partition("\n")[0], found.finish
+    query = Query("/r/a.py", "a.py", None, "python", prefix, "", 0)
+    prompt = build_prompt(query, (), engine.manifest.prompt, engine.lines, Budget(512, 0))
+    found = engine.generate(prompt.ids, Limits(24, math.inf), line_ends, CancelToken(), heal=prompt.healed)
+    text = engine.tokenizer.decode(found.ids).removeprefix(prompt.healed)
+    return text.partition("\n")[0], found.finish
 
 
 def test_the_files_are_the_ones_that_were_exported(folder: Path) -> None:
