@@ -10,8 +10,8 @@ import pytest
 from .test_invariants import Cascade
 
 OPTIONS: dict[str, Any] = {
-    "unsure": "hold", "updates": True, "read_ms": 0, "stream_ms": 1, "backend": "large", "is_open": True,
-    "trouble": "", "trouble_after": 0,
+    "unsure": "hold", "updates": True, "read_ms": 0, "stream_ms": 1, "backend": "large",
+    "prime_ahead": "never", "is_open": True, "trouble": "", "trouble_after": 0,
 }  # fmt: skip
 
 

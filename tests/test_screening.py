@@ -130,5 +130,5 @@ def test_no_more_than_a_prompt_can_hold_leaves() -> None:
 def test_no_field_of_a_request_is_forgotten() -> None:
     """A new text in CloudRequest must be masked in `screen`: then it may be added here."""
     handled = {"prefix", "suffix", "path", "snippets", "draft", "typed", "alternatives"}
-    harmless = {"language", "max_tokens", "deadline", "request_id", "rejected", "report"}
+    harmless = {"language", "max_tokens", "deadline", "request_id", "rejected", "report", "purpose"}
     assert {entry.name for entry in fields(CloudRequest)} == handled | harmless
