@@ -176,7 +176,7 @@ def test_two_buffers(nvim: Neovim, daemon: Any, repository: Path) -> None:
     nvim.command("set hidden")
     for path in (one, two, one):
         nvim.edit(path)
-        nvim.keys("Gofrom math import ")
+        nvim.keys("Goimport ")
         real_ghost(daemon, nvim, path)
         nvim.keys("<Esc>")
         nvim.wait_ghost(None)
@@ -191,7 +191,7 @@ def test_a_daemon_that_is_killed_and_comes_back(
     nvim.setup(start=False, **PATIENT)
     path = repository / "report.py"
     nvim.edit(path)
-    nvim.keys("Gofrom math import ")
+    nvim.keys("Goimport ")
     real_ghost(first, nvim, path)
     os.kill(first.process.pid, signal.SIGKILL)
     first.process.wait()
@@ -221,7 +221,7 @@ def test_nothing_runs_yet_the_editor_starts_it(
         path = repository / "report.py"
         nvim.edit(path)
         nvim.setup(command=COMMAND, **PATIENT)
-        nvim.keys("Gofrom math import ")
+        nvim.keys("Goimport ")
         nvim.wait_ghost(lambda text: bool(text))
         assert str(runtime) in nvim.status()
         assert nvim.notified() == []
