@@ -72,22 +72,27 @@ def read_folder(folder: Path) -> Tensors:
     if attention is None or any(name.endswith(".qkv.b") for name in arrays):
         raise ValueError(f"{folder} holds no llama")
     attributes = {one.name: one.i for one in attention.attribute}
+    bits_of = {
+        node.output[0]: next(one.i for one in node.attribute if one.name == "bits")
+        for node in graph.node
+        if node.op_type == "MatMulNBits"
+    }
     heads, kv_heads = attributes["num_heads"], attributes["kv_num_heads"]
-    found: dict[str, tuple[FloatArray, int]] = {"token_embd.weight": _matrix(arrays, "logits")}
+    found: dict[str, tuple[FloatArray, int]] = {"token_embd.weight": _matrix(arrays, bits_of, "logits")}
     layers = sum(name.endswith(".mid.g") for name in arrays)
     for i in range(layers):
-        packed, bits = _matrix(arrays, f"layer.{i}.qkv")
+        packed, bits = _matrix(arrays, bits_of, f"layer.{i}.qkv")
         kv = kv_heads * (len(packed) // (heads + 2 * kv_heads))
         q, k, v = packed[: -2 * kv], packed[-2 * kv : -kv], packed[-kv:]
-        both, wide_bits = _matrix(arrays, f"layer.{i}.gate_up")
+        both, wide_bits = _matrix(arrays, bits_of, f"layer.{i}.gate_up")
         matrices = {
             "attn_q": (interleaved_order(q, heads), bits),
             "attn_k": (interleaved_order(k, kv_heads), bits),
             "attn_v": (v, bits),
-            "attn_output": _matrix(arrays, f"layer.{i}.attention"),
+            "attn_output": _matrix(arrays, bits_of, f"layer.{i}.attention"),
             "ffn_gate": (both[: len(both) // 2], wide_bits),
             "ffn_up": (both[len(both) // 2 :], wide_bits),
-            "ffn_down": _matrix(arrays, f"layer.{i}.down"),
+            "ffn_down": _matrix(arrays, bits_of, f"layer.{i}.down"),
             "attn_norm": (arrays[f"layer.{i}.in.g"], 32),
             "ffn_norm": (arrays[f"layer.{i}.mid.g"], 32),
         }
@@ -107,14 +112,12 @@ def _array(folder: Path, tensor: onnx.TensorProto) -> Any:
     return found.reshape(tuple(tensor.dims))
 
 
-def _matrix(arrays: Mapping[str, Any], name: str) -> tuple[FloatArray, int]:
-    """(out, in) and its bits."""
+def _matrix(arrays: Mapping[str, Any], bits: Mapping[str, int], name: str) -> tuple[FloatArray, int]:
+    """(out, in) and its bits; bits: of each matrix, by the name of its product."""
     values, scales = arrays[f"{name}.q"], arrays[f"{name}.s"]
-    wide = 32 * scales.shape[1] if values.ndim == 3 and values.shape[2] == 16 else 0
-    if wide:  # two nibbles a byte: blocks of 32 in 4 bits
-        values = np.stack([values & 15, values >> 4], axis=3).reshape(*scales.shape, 32)
-    bits = 4 if wide else 8
-    return dequantise(Blocks(values.reshape(*scales.shape, -1), scales, bits)), bits
+    if bits[name] == 4:  # two nibbles a byte, the low one first
+        values = np.stack([values & 15, values >> 4], axis=3)
+    return dequantise(Blocks(values.reshape(*scales.shape, -1), scales, bits[name])), bits[name]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

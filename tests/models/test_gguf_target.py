@@ -20,14 +20,16 @@ from tests.models.test_models_export import rounded
 from tests.models.test_models_import import KINDS, arrays_of, write_gguf
 
 
-@pytest.mark.parametrize("kind", ["int8", "int4"])
-def test_the_weights_are_the_folders(tmp_path: Path, kind: Literal["int8", "int4"]) -> None:
-    tiny = write_tiny(tmp_path, Precision(kind))
+@pytest.mark.parametrize(("kind", "block"), [("int8", 32), ("int4", 32), ("int8", 16)])
+def test_the_weights_are_the_folders(tmp_path: Path, kind: Literal["int8", "int4"], block: int) -> None:
+    """Blocks of 16 in 8 bits have as many bytes as those of 32 in 4; GGUF rounds them again, in 32."""
+    precision = Precision(kind, block)
+    tiny = write_tiny(tmp_path, precision)
     os.link(tiny.folder / "model.onnx.data", tmp_path / "another name")  # as uv installs files
     write_gguf(tmp_path / "source.gguf", CONFIG, random_weights(CONFIG, 99))
     main([str(tmp_path / "source.gguf"), str(tmp_path / "made.gguf"), str(tiny.folder)])
     found = read_gguf(tmp_path / "made.gguf")
-    expected = rounded(tiny.weights, Precision(kind))
+    expected = rounded(rounded(tiny.weights, precision), Precision(kind))
     for ours, theirs in zip(arrays_of(found.weights), arrays_of(expected), strict=True):
         # scales are float16 there: a relative error of 2 ** -11
         np.testing.assert_allclose(ours, theirs, rtol=6e-4, atol=1e-6)
