@@ -167,7 +167,7 @@ class _Place:
     def __init__(self, paths: Paths, path: str) -> None:
         from mccomd.config import load_repository
         from mccomd.daemon import REPOSITORY_CONFIG, narrow
-        from mccomd.indexing import folder_name
+        from mccomd.repositories import folder_name
         from mccomd_index import IndexOptions, find_repository
 
         found = self.explained(lambda: find_repository(os.path.abspath(path)))
