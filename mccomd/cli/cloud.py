@@ -12,7 +12,7 @@ from mccomd.run import spawn
 
 __all__ = ["cloud"]
 
-PROBE_S = 120.0
+PROBE_S = 150.0
 
 
 @click.group()

@@ -37,6 +37,8 @@ class Caps:
     n_ctx: int | None = None
     bills_rejected: bool = False  # tokens of a draft that were not used cost money
     reads_cache_when_scoring: bool = True  # False: scoring reads the whole prompt again
+    score_token_ms: float = 0.0  # and takes so long for each of its tokens; 0 = not measured
+    dialect: str = ""  # how it speaks, where the configuration does not say
     refused: tuple[str, ...] = ()  # fields that it will not take
     notes: tuple[str, ...] = ()  # what the probe saw, a line each
 

@@ -17,13 +17,18 @@ __all__ = ["check_rows", "last_rows", "legacy_rows", "sglang_row", "vllm_row"]
 
 
 def last_rows(rows: Sequence[Row | None], draft: str) -> tuple[Row, ...]:
-    """The rows whose tokens together are the draft. Raises CloudError where they cannot be told apart."""
+    """The rows whose tokens together are the draft. Raises CloudError where they cannot be told apart.
+
+    vLLM gives a character of several tokens as the text of its last one: "", "", "🫠".
+    """
     found: list[Row] = []
     left = draft
     for row in reversed(rows):
-        if not left:
+        inside = bool(found) and (found[-1].text == "" or not found[-1].text.isascii())
+        part = inside and row is not None and row.text == "" and row.chosen is not None
+        if not left and not part:
             break
-        if row is None or not row.text or not left.endswith(row.text) or "\ufffd" in row.text:
+        if row is None or not (row.text or part) or not left.endswith(row.text) or "\ufffd" in row.text:
             raise CloudError("the rows of the draft cannot be told from those of the prompt")
         left = left[: len(left) - len(row.text)]
         found.append(row)
@@ -46,7 +51,10 @@ def _number(found: Any) -> float:
 
 
 def vllm_row(row: Any) -> Row | None:
-    """{"<id>": {"logprob", "rank", "decoded_token"}, ...}: the prompt's token first, then the best one."""
+    """{"<id>": {"logprob", "rank", "decoded_token"}, ...}: the prompt's token first, then the best one.
+
+    Rank 1 tells, not the text: the parts of a character have none.
+    """
     if not isinstance(row, Mapping) or not row or not all(isinstance(v, Mapping) for v in row.values()):
         return None
     (own, *others) = row.values()
@@ -64,7 +72,8 @@ def vllm_row(row: Any) -> Row | None:
         _number(best.get("logprob")),
         text_field(second, "decoded_token") if second else "",
         _number(second.get("logprob")) if second else float("-inf"),
-        ends=best is not own and _is_control(best_text),
+        ends=best is not own and best_text != "" and _is_control(best_text),
+        chosen=best is own,
     )
 
 

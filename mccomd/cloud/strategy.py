@@ -149,9 +149,10 @@ def _against(name: Name, caps: Caps, draft_tokens: int, ctx_tokens: int, estimat
         case "prime":
             cost = ttft / 2  # one more round trip and the draft's prefill; the prompt is needed anyway
         case _:
-            if not caps.reads_cache_when_scoring and ctx_tokens > VERIFY_CONTEXT:
+            scoring = 0.0 if caps.reads_cache_when_scoring else caps.score_token_ms * ctx_tokens
+            if not caps.reads_cache_when_scoring and not scoring and ctx_tokens > VERIFY_CONTEXT:
                 return f"scoring reads all {ctx_tokens} tokens again"
-            cost = ttft
+            cost = max(ttft, scoring)
     return "" if saved > cost else f"saves {saved:.0f} ms and costs {cost:.0f}"
 
 

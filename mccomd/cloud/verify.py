@@ -24,6 +24,7 @@ class Row:
     second: str = ""  # the best token that is not the draft's, where the endpoint tells
     second_logprob: float = float("-inf")
     ends: bool = False  # the model's own choice is to end
+    chosen: bool | None = None  # the draft's token is the model's own choice; None: their texts tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ def accept(rows: Sequence[Row], margin: float = 0.0) -> int:
     """
     for number, row in enumerate(rows):
         near = margin > 0 and row.best_logprob - row.logprob <= margin
-        if row.ends or not (row.best == row.text or near):
+        same = row.best == row.text if row.chosen is None else row.chosen
+        if row.ends or not (same or near):
             return number
     return len(rows)
 

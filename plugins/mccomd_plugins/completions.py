@@ -1,78 +1,57 @@
 """Backend `completions`: the OpenAI-compatible `/completions`, and what each server adds to it or lacks.
 
-The dialects are data. A prompt is raw text with the model family's fill-in-the-middle markers, but where the
-server takes a `suffix` of its own. Wire shapes: see the tests' reference peer; what a server is only
-documented to do is tried by the probe before it is used.
+The dialects are data (dialects.py). A prompt is raw text with the model family's fill-in-the-middle markers,
+but where the server takes a `suffix` of its own. Wire shapes: see the tests' reference peers; what a server
+is only documented to do is tried by the probe before it is used.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from mccomd.cloud.adapter import Adapter, choices_of, dialect_of, text_field, whole, with_path
 from mccomd.cloud.backend import StrategyBackend
-from mccomd.cloud.caps import Caps, CapsFile, Draft, Verify
+from mccomd.cloud.caps import Caps, CapsFile
 from mccomd.cloud.fim import Window, cut, template_for
 from mccomd.cloud.rows import check_rows, last_rows, legacy_rows, sglang_row, vllm_row
 from mccomd.cloud.verify import Scores
 from mccomd.errors import CloudError
 from mccomd.hooks import Backend, CloudRequest, Endpoint, PluginContext, Transport, hookimpl
+from mccomd_plugins.dialects import DIALECTS, Dialect, known_of
 
 NAME = "completions"
 PROBE_TEXT = "1 2 3 4 5 6 7 8 9 10 11 12 13 14"
 PROBE_DRAFT = " 15 16 17 18 19 20"
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What one kind of server takes; `draft` and `verify` are used once the probe has seen them work."""
-
-    path: str = "/v1"  # where the address has none
-    suffix: bool = False  # fills in by a field of its own
-    draft: Draft = "none"
-    verify: Verify = "none"
-    max_stops: int = 4
-    usage: bool = True  # stream_options.include_usage
-    reads_cache_when_scoring: bool = True
-    bills_rejected: bool = False
-
-
-DIALECTS = {
-    "generic": Dialect(usage=False),
-    "vllm": Dialect(verify="vllm", reads_cache_when_scoring=False),
-    "sglang": Dialect(verify="sglang"),
-    "fireworks": Dialect("/inference/v1", draft="speculation", verify="echo"),
-    "together": Dialect(verify="echo"),
-    "deepseek": Dialect("/beta", suffix=True, max_stops=16),
-    "cerebras": Dialect(verify="echo"),
-    "openai-legacy": Dialect(suffix=True),
-}
+PROBE_LONG = "".join(f"value_{number} = {number * number}\n" for number in range(12))  # some 100 tokens
+SCORE_TOKENS = 4
+"""Asked for behind a draft: enough to see a statement end. The answer to a wrong draft is not waited for."""
 
 
 class Completions(Adapter):
     """One server."""
 
     def __init__(self, endpoint: Endpoint, transport: Transport, dialect: Dialect) -> None:
-        self.dialect = dialect
+        self._configured = dialect
         self.template = template_for(endpoint.model, endpoint.fim_template)
         self.resumes = not dialect.suffix
         self.markers = self.template.markers
-        caps = Caps(
-            fim="suffix" if dialect.suffix else self.template.name,
-            max_stops=dialect.max_stops,
-            bills_rejected=dialect.bills_rejected,
-            reads_cache_when_scoring=dialect.reads_cache_when_scoring,
-        )
+        caps = known_of(dialect, Caps(fim="suffix" if dialect.suffix else self.template.name))
         super().__init__(replace(endpoint, url=with_path(endpoint.url, dialect.path)), transport, caps)
+
+    @property
+    def dialect(self) -> Dialect:
+        """As configured; else what the server said of itself when it was probed."""
+        return DIALECTS.get(self.caps.dialect, self._configured)
 
     async def stream(
         self, request: CloudRequest, *, draft: str = "", begun: str = ""
     ) -> AsyncGenerator[str, None]:
         def body() -> dict[str, Any]:
-            extra: dict[str, Any] = {"stream": True, "stop": self.stops()}
+            extra: dict[str, Any] = {"stream": True} | self._ends()
             if self.dialect.usage:
                 extra["stream_options"] = {"include_usage": True}
             if draft:
@@ -112,16 +91,21 @@ class Completions(Adapter):
         return replace(scores, rows=(first, *scores.rows[1:]))
 
     async def probe(self) -> Caps:
-        """Scores and a native draft, each with a text whose answer is known."""
-        notes, verify, draft = [], self.dialect.verify, self.dialect.draft
+        """Which server it is; scores and a native draft, each with a text whose answer is known."""
+        notes = await self._meet()
+        verify, draft, each_ms = self.dialect.verify, self.dialect.draft, 0.0
         request = self.probe_request(PROBE_TEXT)
         if verify != "none":
             try:
                 scores = await self.score(request, PROBE_DRAFT)
                 check_rows(scores.rows, PROBE_DRAFT)
                 notes.append(f"scores a draft: {len(scores.rows)} rows")
+                if not self.dialect.reads_cache_when_scoring:
+                    each_ms = await self._time_scoring()
+                    notes.append(f"scoring takes {each_ms:.1f} ms for each token of the prompt")
             except CloudError as error:
-                if error.passing:  # it was not the endpoint's word on scoring
+                # Not the endpoint's word on scoring: it is busy, or has another model or path altogether.
+                if error.passing or (error.status == 404 and verify != "sglang"):
                     raise
                 verify = "none"
                 notes.append(f"scores no draft: {error}")
@@ -132,9 +116,51 @@ class Completions(Adapter):
                 draft = "none"
             told = f"accepted {request.report.accepted} tokens of a draft" if text else "gave no text"
             notes.append(f"{told} that is right")
-        return replace(self.caps, proved=True, verify=verify, draft=draft, notes=tuple(notes))
+        return replace(
+            self.caps, proved=True, verify=verify, draft=draft, score_token_ms=each_ms, notes=tuple(notes)
+        )
 
     # --- inside ---------------------------------------------------------------------------------
+
+    async def _meet(self) -> list[str]:
+        """What its list of models tells: the context's length, and by whom it is served.
+
+        A list that cannot be had or read tells nothing.
+        """
+        try:
+            _, found = await self.look(self.look_url)
+        except CloudError as error:
+            if error.passing:
+                raise
+            return []
+        models = found.get("data") if isinstance(found, Mapping) else None
+        known = [model for model in models if isinstance(model, Mapping)] if isinstance(models, list) else []
+        own = next((model for model in known if model.get("id") == self.endpoint.model), None)
+        if own is None:
+            return [f"has no model {self.endpoint.model!r} in its list"] if known else []
+        self.caps = replace(self.caps, n_ctx=whole(own.get("max_model_len")) or self.caps.n_ctx)
+        name = str(own.get("owned_by"))
+        met = DIALECTS.get(name)
+        if self.endpoint.dialect or met is None or met.path != self._configured.path or met.suffix:
+            return []
+        self.caps = known_of(met, replace(self.caps, dialect=name))
+        return [f"says that it is {name}"]
+
+    async def _time_scoring(self) -> float:
+        """Milliseconds for each token of a prompt; the first scoring, before it, made the server ready."""
+        request = self.probe_request(PROBE_LONG)
+        began = time.monotonic()
+        await self.score(request, f"value_{PROBE_LONG.count(chr(10))}")
+        return (time.monotonic() - began) * 1000 / max(1, request.report.prompt_tokens)
+
+    def _ends(self) -> dict[str, Any]:
+        """What ends an answer. Markers that come as text are seen here (shown.py), and the stream is left."""
+        if self.markers and self.dialect.special_text and "skip_special_tokens" not in self.caps.refused:
+            return {"skip_special_tokens": False}
+        return {"stop": self.stops()}
+
+    def _scoring(self, prompt: str) -> dict[str, Any]:
+        return {"prompt": prompt, "max_tokens": SCORE_TOKENS} | self._ends()
 
     def _base(self, request: CloudRequest, begun: str = "") -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -163,8 +189,7 @@ class Completions(Adapter):
 
         def body() -> dict[str, Any]:
             prompt = self.prompt(self.template, request) + draft
-            extra = {"prompt": prompt, "prompt_logprobs": 1, "stop": self.stops()}
-            return self._base(request) | extra
+            return self._base(request) | self._scoring(prompt) | {"prompt_logprobs": 1}
 
         found = await self.ask(f"{self.endpoint.url}/completions", body, request)
         self._count(found, request)
@@ -181,7 +206,7 @@ class Completions(Adapter):
         """Native /generate: rows only from the end of the prompt on, so that its cache is used."""
         prompt = self.prompt(self.template, request)
         root = self.endpoint.url.removesuffix("/v1")
-        sampling = {"temperature": 0, "max_new_tokens": request.max_tokens, "stop": self.stops()}
+        sampling = {"temperature": 0, "max_new_tokens": SCORE_TOKENS, "stop": self.stops()}
 
         def body() -> dict[str, Any]:
             # A token has a character at least: rows from here on are enough, and few too many.
@@ -209,7 +234,7 @@ class Completions(Adapter):
         prompt = self.prompt(self.template, request)
 
         def body() -> dict[str, Any]:
-            extra = {"prompt": prompt + draft, "echo": True, "logprobs": 2, "stop": self.stops()}
+            extra = self._scoring(prompt + draft) | {"echo": True, "logprobs": 2}
             if self.dialect.draft == "speculation":  # Fireworks: only the end comes back
                 extra["echo_last"] = max(8, len(draft))
             return self._base(request) | extra
