@@ -18,10 +18,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mccomd.config import BehaviourConfig
+from mccomd.languages import CLOSERS, MOST_CLOSERS
 
 __all__ = ["Behaviour", "Judgement", "Offered", "Verdict", "typed_at_cursor", "typed_in_text"]
 
-_CLOSERS = re.compile(r"[)\]}>\"'`]+\Z")
+_CLOSERS = re.compile(rf"[{re.escape(CLOSERS)}]+\Z")
 
 
 class Verdict(enum.StrEnum):
@@ -254,7 +255,7 @@ def typed_at_cursor(offered: Offered, prefix: str, suffix: str) -> str | None:
     if suffix == offered.suffix:
         return prefix[len(offered.prefix) :]
     closed = len(suffix) - len(offered.suffix)
-    if 0 < closed <= 8 and suffix.endswith(offered.suffix) and _CLOSERS.fullmatch(suffix[:closed]):
+    if 0 < closed <= MOST_CLOSERS and suffix.endswith(offered.suffix) and _CLOSERS.fullmatch(suffix[:closed]):
         return prefix[len(offered.prefix) :]  # the editor closed a bracket
     return None
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -153,13 +153,34 @@ class Escalations:
         started = time.monotonic()
         wire = self._wire(name, request, started)
         report = wire.report
-        try:
+        with self._reported(name, request, report, started, request.failed):
             async with asyncio.timeout_at(wire.deadline):
                 text = await self._collect(backend, wire, request, started)
             if not text:
                 report.error = report.dropped or "the large model had nothing to add"
             elif not request.cancel.cancelled:
                 request.answer(text, report.model or name, (time.monotonic() - started) * 1000)
+
+    async def _prime(self, name: str, backend: Any, request: LargeRequest) -> None:
+        started = time.monotonic()
+        wire = replace(self._wire(name, request, started), purpose="prime")
+        with self._reported(name, request, wire.report, started):
+            async with asyncio.timeout_at(wire.deadline):
+                screened = await _screened(wire)
+                await backend.prime_ahead(screened.request)
+
+    @contextlib.contextmanager
+    def _reported(
+        self,
+        name: str,
+        request: LargeRequest,
+        report: CloudReport,
+        started: float,
+        failed: Callable[[str], None] = _ignore,
+    ) -> Iterator[None]:
+        """Whatever becomes of the work inside ends in the report; only being cancelled leaves it, too."""
+        try:
+            yield
         except TimeoutError:
             report.error = f"no whole answer within {(time.monotonic() - started) * 1000:.0f} ms"
         except CloudError as error:
@@ -174,27 +195,7 @@ class Escalations:
             report.ms = (time.monotonic() - started) * 1000
             if report.error and report.error != SUPERSEDED:
                 log.info("backend %s: no answer: %s", name, report.error)
-                request.failed(f"{name}: {report.error}")
-            request.report(report)
-
-    async def _prime(self, name: str, backend: Any, request: LargeRequest) -> None:
-        started = time.monotonic()
-        wire = replace(self._wire(name, request, started), purpose="prime")
-        report = wire.report
-        try:
-            async with asyncio.timeout_at(wire.deadline):
-                screened = await _screened(wire)
-                await backend.prime_ahead(screened.request)
-        except (TimeoutError, CloudError) as error:
-            report.error = str(error) or "not read within the deadline"
-        except asyncio.CancelledError:
-            report.error = SUPERSEDED
-            raise
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - a plugin's, not ours
-            report.error = f"{type(error).__name__}: {error}"[:300]
-            self._plugins.fail_backend(name, error)
-        finally:
-            report.ms = (time.monotonic() - started) * 1000
+                failed(f"{name}: {report.error}")
             request.report(report)
 
     def _wire(self, name: str, request: LargeRequest, started: float) -> CloudRequest:

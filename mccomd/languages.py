@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Language", "as_comment", "language", "language_of"]
+__all__ = ["CLOSERS", "CLOSING", "MOST_CLOSERS", "Language", "as_comment", "language", "language_of"]
+
+CLOSERS = ")]}>\"'`"
+"""Brackets and quotes that an editor puts right of the cursor by itself, at most MOST_CLOSERS of them."""
+CLOSING = CLOSERS + ";,: \t"
+"""What may stand among them where nothing else follows on the line."""
+MOST_CLOSERS = 8
 
 _C_STRINGS = ('"', "'")
 _C_BLOCK = (("/*", "*/"),)

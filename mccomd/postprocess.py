@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mccomd.languages import Language, language
+from mccomd.languages import CLOSERS, CLOSING, MOST_CLOSERS, Language, language
 from mccomd.redact import visible
 from mccomd.statement import Scan, scan_prefix, scan_text
 
@@ -24,11 +24,7 @@ NEAR_CHARS = 16_384
 PASSES = 12
 SHORTEST_OVERLAP = 4  # characters of the suffix that a completion's end must repeat to be taken for a repeat
 MOST_REST_CHARS = 400  # of the cursor's line, right of it
-MOST_CLOSERS = 8  # closing brackets that an editor may have put right of the cursor
 MOST_CUTS = 16  # places tried for a cut before a surplus bracket
-
-_CLOSERS = ")]}>\"'`"
-_CLOSING = frozenset(_CLOSERS + ";,: \t")
 
 _ONE_WORD = re.compile(r"\s*#?\w+;?")  # "end", "#endif", "pass": blocks often end alike
 
@@ -56,7 +52,7 @@ class _Place:
 
     @property
     def only_closers_right(self) -> bool:
-        return all(char in _CLOSING for char in self.rest)
+        return all(char in CLOSING for char in self.rest)
 
 
 def clean(text: str, *, prefix: str, suffix: str, language: str, eol: str) -> Cleaned:
@@ -198,7 +194,7 @@ def _cut_before_surplus(text: str, place: _Place) -> str:
     """Cuts where text closes what the suffix closes: "foo(|)" + "x) + 1" -> "x"."""
     if not _surplus(text, place.rest, place):
         return text
-    places = [index for index, char in enumerate(text) if char in _CLOSERS]
+    places = [index for index, char in enumerate(text) if char in CLOSERS]
     for index in reversed(places[-MOST_CUTS:]):
         if not _surplus(text[:index], place.rest, place, strict=True):
             return text[:index]
@@ -245,7 +241,7 @@ def _trim(text: str, place: _Place) -> str:
     if "\n" in end and body.startswith("\n") and place.rest.lstrip()[:1] in tuple(")]}"):
         return body + end[end.rindex("\n") :]  # brackets of their own lines, the last of which is there
     follows = place.rest[:1]
-    return body + " " if end[:1] in (" ", "\t") and follows and follows not in _CLOSING else body
+    return body + " " if end[:1] in (" ", "\t") and follows and follows not in CLOSING else body
 
 
 def _drop_empty(text: str, place: _Place) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from typing import Protocol
 
-from mccomd.languages import as_comment
+from mccomd.languages import CLOSING, MOST_CLOSERS, as_comment
 from mccomd.types import Query, Snippet
 
 __all__ = ["Budget", "Convention", "Encoder", "Prompt", "build_prompt", "heal"]
@@ -26,7 +26,7 @@ HEAL_WORD = 24  # characters: a longer word is not healed
 HEAL_TAIL = 64  # characters at the end of the prefix that are looked at
 _BLANK_END = re.compile(r"[ \t\n]+\Z")
 _PUNCTUATION_END = re.compile(r"[!-/:-@\[-`{-~]{1,8}\Z")
-_CLOSERS = re.compile(r"[)\]}>\"'`;,: \t]{1,8}(?=\n|\Z)")
+_CLOSERS = re.compile(rf"[{re.escape(CLOSING)}]{{1,{MOST_CLOSERS}}}(?=\n|\Z)")
 _CHARS_PER_TOKEN = 8  # no code is denser: a bound on what must be tokenised, not an estimate
 
 
