@@ -59,11 +59,11 @@ class Definitions(Protocol):
     commit: str
 
     def defined(self, names: Iterable[str], /, *, most: int = 24) -> Mapping[str, Sequence[Place]]:
-        """Where each name is defined; a name that more places than `most` define, or none, is left out."""
+        """Where each name is defined; one with no definition is left out, and one with more than `most`."""
         ...
 
     def about(self, words: Mapping[str, float], limit: int, /) -> Sequence[Place]:
-        """Definitions whose names have these lower-case words in them, weighted; best first."""
+        """Pieces of files whose definitions' names have these lower-case words, weighted; best first."""
         ...
 
     def rareness(self, words: Iterable[str], /) -> Mapping[str, float]:
@@ -72,6 +72,14 @@ class Definitions(Protocol):
 
     def outline(self, path: str, /) -> Sequence[Defined]:
         """What a file defines, by start line; nothing where there is no such file. Costs no reading."""
+        ...
+
+    def members(self, path: str, line: int, /) -> Sequence[Defined]:
+        """What the class has whose name stands at this line of a file; nothing where there is none."""
+        ...
+
+    def within(self, path: str, first: int, last: int, /) -> Sequence[Defined]:
+        """What is defined in these lines of a file."""
         ...
 
     def read(self, path: str, /) -> str | None:

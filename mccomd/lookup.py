@@ -12,7 +12,7 @@ from typing import TypeVar
 from mccomd.hooks import Definitions
 from mccomd.indexing import Indexing, Refused
 from mccomd.types import Defined, Place
-from mccomd_index import Defining, Look, Snapshot
+from mccomd_index import Look, Snapshot
 
 __all__ = ["IndexLookup"]
 
@@ -44,11 +44,10 @@ class _Shown:
         self.commit = look.commit
 
     def defined(self, names: Iterable[str], /, *, most: int = 24) -> Mapping[str, Sequence[Place]]:
-        found = self._look.defined(names, most)
-        return {name: [_place(one) for one in places] for name, places in found.items()}
+        return self._look.defined(names, most)
 
     def about(self, words: Mapping[str, float], limit: int, /) -> Sequence[Place]:
-        return [_place(one) for one in self._look.about(words, limit)]
+        return self._look.about(words, limit)
 
     def rareness(self, words: Iterable[str], /) -> Mapping[str, float]:
         return self._look.rareness(words)
@@ -56,9 +55,11 @@ class _Shown:
     def outline(self, path: str, /) -> Sequence[Defined]:
         return self._look.outline(path)
 
+    def members(self, path: str, line: int, /) -> Sequence[Defined]:
+        return self._look.members(path, line)
+
+    def within(self, path: str, first: int, last: int, /) -> Sequence[Defined]:
+        return self._look.within(path, first, last)
+
     def read(self, path: str, /) -> str | None:
         return None if self._refused(path) else self._look.read(path)
-
-
-def _place(one: Defining) -> Place:
-    return Place(one.path, one.start_line, one.end_line, one.score)

@@ -64,14 +64,38 @@ class Snippet:
     source: str  # the retriever's name
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Protocol):
     """Lines of a file that define something."""
 
-    path: str  # relative to the repository
-    start_line: int  # 1-based, inclusive
-    end_line: int  # 1-based, inclusive
-    score: float  # comparable within one answer
+    @property
+    def path(self) -> str:
+        """Relative to the repository."""
+        ...
+
+    @property
+    def start_line(self) -> int:
+        """1-based, of the decorators of what is defined there."""
+        ...
+
+    @property
+    def end_line(self) -> int:
+        """Inclusive."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """Comparable within one answer."""
+        ...
+
+    @property
+    def line(self) -> int:
+        """That the name stands on; 0 where these are lines with several definitions."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """function, class (whatever has members), value; "" where there are several definitions."""
+        ...
 
 
 class Defined(Protocol):

@@ -5,6 +5,7 @@ Imports nothing of mccomd.
 """
 
 from .buffers import Buffers
+from .chunk import lines_between
 from .definitions import Definition, definitions
 from .errors import CorruptError, FolderError, IndexingError, LockedError, OptionsError, RepositoryError
 from .filters import Filters
@@ -52,6 +53,7 @@ __all__ = [
     "find_repository",
     "imports",
     "language_of",
+    "lines_between",
     "live_ignore_files",
     "refresh",
     "signature",

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .chunk import split_lines
-from .contents import taken_of
+from .contents import apart, taken_of
 from .definitions import Definition
-from .fields import FIELDS, NAMES, PARTS, Field
+from .fields import FIELDS, PARTS, Field
 from .git import blob_id
 from .languages import language_of
+from .packed import Outline
 from .types import Defining
 
 MAX_BUFFERS = 32  # the ones given first
@@ -50,13 +51,17 @@ class _Buffer:
     blobs: frozenset[str]  # ids its file may have in git if it is saved: editors differ in how they end lines
     spans: list[tuple[int, int]] = field(default_factory=list)
     counts: list[list[Counter[str]]] = field(default_factory=list)  # of each chunk, of each field
-    outline: Sequence[Definition] = ()
+    outline: Outline = field(default_factory=Outline)
+    names: dict[str, list[Definition]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, path: str, text: str) -> _Buffer:
         data = text.encode("utf-8", "surrogatepass")
         made = cls(path, text, frozenset(map(blob_id, _as_saved(data))))
-        chunks, made.outline = taken_of(data, language_of(path))
+        chunks, outline = taken_of(data, language_of(path))
+        made.outline = Outline(outline)
+        for one in apart(outline):
+            made.names.setdefault(one.name, []).append(one)
         for start, end, words in chunks:
             made.spans.append((start, end))
             made.counts.append([Counter(one.split()) for one in words])
@@ -102,17 +107,15 @@ class Unsaved:
         buffer = self._by_path.get(path)
         return None if buffer is None else buffer.text
 
-    def outline(self, path: str) -> Sequence[Definition]:
+    def outline(self, path: str) -> Outline:
         buffer = self._by_path.get(path)
-        return () if buffer is None else buffer.outline
+        return Outline() if buffer is None else buffer.outline
 
-    def defining(self, word: str) -> Iterator[Defining]:
-        """The chunks that define a name, given in lower case; the more they define, the less it counts."""
+    def defining(self, name: str) -> Iterator[Defining]:
+        """Where a name is defined."""
         for buffer in self._buffers:
-            for (start, end), counts in zip(buffer.spans, buffer.counts, strict=True):
-                names = counts[_AT[NAMES]]
-                if word in names:
-                    yield Defining(buffer.path, start, end, 1 / names.total())
+            for one in buffer.names.get(name, ()):
+                yield Defining(buffer.path, one.start_line, one.end_line, 1.0, one.line, one.kind)
 
     def about(self, words: Mapping[str, float], frequency: Frequency, chunks: int) -> Iterator[Defining]:
         """The chunks that define names with any of these words in them, scored as the store does."""
@@ -151,7 +154,7 @@ class Unsaved:
         weights = []
         for one in FIELDS:
             of_words = {}
-            for word in known if one.weight else ():
+            for word in known:
                 of_words[word] = words[word] * one.weight * _idf(frequency(one, word), chunks)
             weights.append(of_words)
         return weights

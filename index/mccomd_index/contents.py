@@ -6,17 +6,19 @@ it is told how to read what it lacks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from . import filters
 from .chunk import decode, split_lines
+from .definitions import Definition
 from .fields import Taken, taken
-from .packed import packed
+from .packed import KINDS, packed
 from .store import Reader, Writer
-from .views import UNREADABLE, Views
+from .views import UNREADABLE, Row, Views
 
 PORTION = 64_000_000  # bytes of source between commits: after a crash so much is read again at most
+ROWS = 100_000  # definitions written at once: sorted, each takes a third of the time
 
 
 class Contents:
@@ -32,6 +34,7 @@ class Contents:
         self._writer = Writer(folder, bulk=True) if fresh else None
         self._added: dict[int, int] = {}  # content -> chunks
         self._uncommitted = 0  # bytes
+        self._rows: list[Row] = []  # of definitions, not written yet
 
     def ensure(self, content: int, language: str, read: Callable[[], bytes | None]) -> int:
         """How many chunks a content has, once it is in the store; UNREADABLE where it cannot be read."""
@@ -45,6 +48,9 @@ class Contents:
         self._added[content] = len(chunks)
         if chunks:
             self._views.put_outline(content, packed(outline))
+            self._rows += rows_of(content, outline)
+            if len(self._rows) > ROWS:
+                self._write_rows()
         else:
             self._views.add_barren(content)
         if chunks and known is None:  # otherwise a crash left them in the store, without their outline
@@ -56,12 +62,18 @@ class Contents:
         return len(chunks)
 
     def commit(self) -> bool:
-        """Make what was added searchable; whether there was anything."""
+        """Make what was added searchable; whether there was anything. Inside a transaction of the views."""
+        self._write_rows()
         if self._writer is None:
             return False
         self._writer.commit()
         self._uncommitted = 0
         return True
+
+    def _write_rows(self) -> None:
+        rows, self._rows = self._rows, []
+        rows.sort()
+        self._views.put_definitions(rows)
 
     def stored(self) -> int:
         """Chunks of all contents, as committed."""
@@ -89,10 +101,28 @@ class Contents:
         return self._writer
 
 
+def rows_of(content: int, outline: Sequence[Definition]) -> Iterator[Row]:
+    """What a content defines, as it is found by name."""
+    for name, kind, _, first, line, last in apart(outline):
+        yield Row(name, content, line, first, last, KINDS[kind])
+
+
+def apart(outline: Sequence[Definition]) -> Iterator[Definition]:
+    """Definitions without those that go on with the one before: overloads, a property's setter."""
+    before = "", ""
+    for one in outline:
+        now = one.name, one.container
+        if now != before:
+            yield one
+        before = now
+
+
 def taken_of(data: bytes, language: str) -> Taken:
     """What is kept of a file's bytes; nothing where they are no text that people wrote."""
     if filters.refuse_bytes(data):
         return Taken([], [])
     text = decode(data)
     lines = split_lines(text)
-    return Taken([], []) if filters.refuse_text(text, lines) else taken(lines, language)
+    if filters.refuse_text(text, lines):
+        return Taken([], [])
+    return taken("\n".join(lines) if "\r" in text else text, lines, language)

@@ -13,20 +13,19 @@ from typing import NamedTuple
 
 from .chunk import chunk
 from .definitions import Definition, definitions
-from .tokens import index_text, name_words
+from .tokens import words_of_names, words_of_spans
 
 
 class Field(NamedTuple):
-    """A field of words; a match in it counts `weight` times its BM25 score; 0: asked for by name only."""
+    """A field of words; a match in it counts `weight` times its BM25 score."""
 
     name: str
     weight: float
 
 
 WORDS = Field("words", 1.0)  # whole identifiers and their subwords
-NAMES = Field("names", 0.0)  # what the chunk defines, whole, in lower case
-PARTS = Field("parts", 1.0)  # the same as words: whole and subwords
-FIELDS = (WORDS, NAMES, PARTS)
+PARTS = Field("parts", 1.0)  # the same of the names that the chunk defines
+FIELDS = (WORDS, PARTS)
 
 
 class ChunkFields(NamedTuple):
@@ -44,16 +43,19 @@ class Taken(NamedTuple):
     outline: list[Definition]  # by start line
 
 
-def taken(lines: list[str], language: str) -> Taken:
-    """The chunks of a file's lines with the words of each field, and what it defines."""
-    outline = definitions("\n".join(lines), language)
+def taken(text: str, lines: list[str], language: str) -> Taken:
+    """The chunks of a file with the words of each field, and what it defines.
+
+    text: its lines, joined by \\n.
+    """
+    outline = definitions(text, language)
     defined = sorted(outline, key=attrgetter("line"))
     places = [one.line for one in defined]
+    chunks = chunk(lines, language, defined)
+    words = words_of_spans(text, lines, [(start - 1, end) for start, end in chunks])
     found = []
-    for start, end in chunk(lines, language, defined):
+    for (start, end), spoken in zip(chunks, words, strict=True):
         here = defined[bisect_left(places, start) : bisect_right(places, end)]
-        words = index_text("\n".join(lines[start - 1 : end]))
-        names = " ".join([one.name for one in here])
-        parts = index_text(names) if here else ""
-        found.append(ChunkFields(start, end, (words, name_words(names), parts)))
+        parts = words_of_names([one.name for one in here]) if here else ""
+        found.append(ChunkFields(start, end, (spoken, parts)))
     return Taken(found, outline)

@@ -61,6 +61,7 @@ DATA_SUFFIXES = _words("""
 
 MAX_LINE = 5_000  # characters; code written by people has none
 MAX_AVERAGE_LINE = 300
+MAX_KNOWN = 50_000  # paths
 _MARK = re.compile(
     r"^[ \t]*(?:#|//|/\*|\*|--|;|<!--|\"\"\")[^\n]*(?:@generated\b|\bgenerated\b[^\n]*DO NOT EDIT)", re.M
 )
@@ -76,6 +77,7 @@ class Filters:
         self._languages = frozenset(options.languages)
         self._ignore_files = ignore_files
         self._ignored = _option_rules(options.ignore)
+        self._by_path: dict[str, str | None] = {}  # what follows from a path and the options alone
         unknown = sorted(self._languages - LANGUAGES)
         if unknown:
             raise OptionsError(f"languages: unknown {unknown[0]!r}; known: {' '.join(sorted(LANGUAGES))}")
@@ -84,6 +86,16 @@ class Filters:
 
     def refuse_path(self, path: str) -> str | None:
         """Why a file of this name never enters; None: it may."""
+        known = self._by_path.get(path, "")
+        if known == "":
+            if len(self._by_path) > MAX_KNOWN:
+                self._by_path.clear()
+            known = self._by_path[path] = self._refuse_name(path)
+        if known is not None or self._ignore_files is None:
+            return known
+        return self._ignore_files.refuse(path)
+
+    def _refuse_name(self, path: str) -> str | None:
         *folders, name = path.lower().split("/")
         if _SECRET_NAME.match(name) or not SECRET_FOLDERS.isdisjoint(folders):
             return "secret"
@@ -97,7 +109,7 @@ class Filters:
             return "ignored"
         if self._languages and language_of(path) not in self._languages:
             return "other language"
-        return self._ignore_files.refuse(path) if self._ignore_files is not None else None
+        return None
 
     def refuse(self, path: str, size: int) -> str | None:
         """Why a file of this name and so many bytes never enters; None: it may."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from functools import lru_cache
 
 _SUFFIXES = {
     "asm": "asm s",
@@ -87,6 +88,7 @@ _BY_SUFFIX = {f".{suffix}": name for name, suffixes in _SUFFIXES.items() for suf
 LANGUAGES = frozenset(_SUFFIXES) | frozenset(_NAMES.values()) | {"text"}
 
 
+@lru_cache(maxsize=20_000)
 def language_of(path: str) -> str:
     """The language's name in lower case; "text" where the name does not tell."""
     name = posixpath.basename(path).lower()

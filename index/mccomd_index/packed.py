@@ -8,17 +8,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
 
 from .definitions import Definition
 from .errors import CorruptError
 
-__all__ = ["packed", "unpacked"]
+__all__ = ["KINDS", "Outline", "packed", "unpacked"]
 
-_KINDS = {"function": "f", "class": "c", "value": "v"}
+KINDS = {"function": "f", "class": "c", "value": "v"}
 _definition = partial(tuple.__new__, Definition)  # `_make` is the same in Python, five times slower
-_LETTERS = {letter: kind for kind, letter in _KINDS.items()}
+_LETTERS = {letter: kind for kind, letter in KINDS.items()}
+
+
+class Outline(tuple[Definition, ...]):
+    """What a content defines, by start line, and what follows from it, found once."""
+
+    @cached_property
+    def _members(self) -> dict[int, list[Definition]]:
+        return {}
+
+    def members(self, line: int) -> list[Definition]:
+        """What the class whose name stands at a line has; nothing where there is none."""
+        found = self._members.get(line)
+        if found is None:
+            owner = next((one for one in self if one.line == line and one.kind == "class"), None)
+            found = self._members[line] = [] if owner is None else self._of(owner)
+        return found
+
+    def _of(self, owner: Definition) -> list[Definition]:
+        name, first, last = owner.name, owner.line, owner.end_line
+        return [one for one in self if one.container == name and first <= one.line <= last]
+
+    def within(self, first: int, last: int) -> list[Definition]:
+        """Those whose name stands in these lines."""
+        return [one for one in self if first <= one.line <= last]
 
 
 def packed(found: Sequence[Definition]) -> str:
@@ -29,7 +53,7 @@ def packed(found: Sequence[Definition]) -> str:
     if not found:
         return ""
     names = " ".join(one.name.replace(" ", "_") for one in found)
-    kinds = "".join(_KINDS[one.kind] for one in found)
+    kinds = "".join(KINDS[one.kind] for one in found)
     owners = {name: number for number, name in enumerate(dict.fromkeys(one.container for one in found))}
     starts = [after - before for before, after in pairwise([0, *(one.start_line for one in found)])]
     lines = [one.line - one.start_line for one in found]
@@ -38,10 +62,10 @@ def packed(found: Sequence[Definition]) -> str:
     return json.dumps(columns, separators=(",", ":"))
 
 
-def unpacked(text: str) -> tuple[Definition, ...]:
+def unpacked(text: str) -> Outline:
     """What was packed. CorruptError: it was something else."""
     if not text:
-        return ()
+        return Outline()
     try:
         names, kinds, owners, owned, starts, lines, ends = json.loads(text)
         firsts = list(accumulate(starts))
@@ -55,6 +79,6 @@ def unpacked(text: str) -> tuple[Definition, ...]:
             at,
             lasts,
         )
-        return tuple(map(_definition, zip(*columns, strict=True)))
+        return Outline(map(_definition, zip(*columns, strict=True)))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise CorruptError(f"an outline is damaged: {text[:80]!r}") from error

@@ -123,7 +123,7 @@ class _Job:
             return self.bring(Assessment(IndexState.CORRUPT, str(error)), rebuild=False, tidy=tidy)
 
     def bring(self, found: Assessment, rebuild: bool, tidy: bool) -> Report:
-        remove_other_generations(self.folder, self.views.generation()[0])
+        remove_other_generations(self.folder, self.views.generation())
         self.forget_gone_work_trees()
         if rebuild:
             view = self.rebuild("asked for")
@@ -155,7 +155,7 @@ class _Job:
             except CorruptError as error:
                 found = Assessment(IndexState.CORRUPT, str(error))
             if found.state is not IndexState.CORRUPT:
-                self.contents = Contents(views, self.folder / views.generation()[0])
+                self.contents = Contents(views, self.folder / views.generation())
                 return found, False
             views.close()
         self.begin_anew()

@@ -14,27 +14,29 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from .buffers import Buffers, Unsaved
-from .chunk import decode, split_lines
-from .definitions import Definition
+from .chunk import decode, lines_between
 from .errors import CorruptError, FolderError
+from .facts import Facts
 from .git import Git, blob_id
 from .look import Look
 from .mapped import Shared
 from .overlay import read
-from .packed import unpacked
+from .packed import Outline, unpacked
 from .stamp import Stamp
 from .store import MAX_CONSIDERED, MAX_TERMS, Found, Reader
 from .tokens import query_terms, weighted_terms
 from .types import Hit, Repository
-from .views import NAME, OVERLAY, View, Views, identity
+from .views import NAME, OVERLAY, Held, Moment, View, Views, identity
 
 MAX_QUERY = 20_000  # characters; of longer queries the end counts, which is nearest to a cursor
 MAX_CACHED = 16_000_000  # characters of files kept for the next query: a cold file costs 0.2 ms
-MAX_OUTLINES = 500  # of files, kept for the next round: 10 MB or so
-MAX_WEIGHTED = 25  # words of a query whose texts have weights; see RANKING.md
+MAX_OUTLINED = 40_000  # definitions kept for the next round: 10 MB or so
+MAX_WEIGHTED = 16  # words of a query whose texts have weights; see RANKING.md
 MAX_CANDIDATES = 4_000  # chunks looked at when `exclude` or copies use hits up
 MAX_SHARE = 8.0  # so many times more are looked at where most of the store is not of this view
 
@@ -50,18 +52,20 @@ class _Open:
     reader: Reader
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     """A chunk found in the view: what Tantivy found, and where it stands."""
 
     found: Found
-    layer: int
-    path: str
-    blob: str
+    held: Held
 
-    @property
-    def place(self) -> tuple[str, int, int]:
-        return self.path, self.found.start_line, self.found.end_line
+
+@dataclass(frozen=True)
+class _State:
+    """One committed state: the rows, what is known of them, and a reader that has at least their contents."""
+
+    views: Views
+    facts: Facts | None  # None: the work tree has no view
+    reader: Reader
 
 
 class Snapshot:
@@ -77,6 +81,7 @@ class Snapshot:
         self._idle = [views]  # connections that no search uses; each search has one of its own
         self._shared = Shared(folder / f"{NAME}-shm")
         self._open: _Open | None = None
+        self._facts: Facts | None = None
         self._stamp: Stamp | None = None
 
     @classmethod
@@ -91,8 +96,8 @@ class Snapshot:
             if views is None:
                 return None
             snapshot = cls(repository, folder, Git(repository), views)
-            with snapshot._state() as (_, view, _reader):
-                if view is not None:
+            with snapshot._state() as state:
+                if state.facts is not None:
                     return snapshot
         except CorruptError:
             return None
@@ -132,29 +137,30 @@ class Snapshot:
             pieces = [(text[-MAX_QUERY:], weight) for text, weight in query]
             terms, most = weighted_terms(pieces), MAX_WEIGHTED
         limit = min(limit, MAX_CANDIDATES)
-        with self._state() as (views, view, reader):
-            if view is None or limit <= 0:
+        with self._state() as state:
+            if state.facts is None or limit <= 0:
                 return []
-            unsaved = self._unsaved(views, view, buffers) if buffers else None
+            unsaved = self._unsaved(state, buffers) if buffers else None
             if unsaved is None or not unsaved.paths:
-                return self._search(views, view, reader, (terms, most), limit, exclude)
+                return self._search(state, (terms, most), limit, exclude)
 
             def hidden(path: str, start: int, end: int) -> bool:
                 return path in unsaved.paths or (exclude is not None and exclude(path, start, end))
 
-            hits = self._search(views, view, reader, (terms, most), limit, hidden)
+            hits = self._search(state, (terms, most), limit, hidden)
             some = dict(islice(terms.items(), MAX_CONSIDERED))
-            for one in unsaved.search(some, reader.frequency, reader.chunks):
+            for one in unsaved.search(some, state.reader.frequency, state.reader.chunks):
                 if exclude is None or not exclude(one.path, one.start_line, one.end_line):
                     hits.append(Hit(one.path, one.start_line, one.end_line, one.score, "", one.text))
             return sorted(hits, key=lambda hit: (-hit.score, hit.path, hit.start_line))[:limit]
 
     def unsaved(self, buffers: Buffers) -> int:
         """How many buffers differ from files that the index has without a difference from HEAD."""
-        with self._state() as (views, view, _):
-            if view is None:
+        with self._state() as state:
+            if state.facts is None:
                 return 0
-            paths = self._unsaved(views, view, buffers).paths
+            views, view = state.views, state.facts.view
+            paths = self._unsaved(state, buffers).paths
             return sum(views.at(view.id, OVERLAY, path) is None for path in paths)
 
     @contextlib.contextmanager
@@ -163,12 +169,12 @@ class Snapshot:
 
         buffers: unsaved texts, which win over what the index has at their paths.
         """
-        with self._state() as (views, view, reader):
-            if view is None:
+        with self._state() as state:
+            if state.facts is None:
                 yield None
                 return
-            unsaved = self._unsaved(views, view, buffers) if buffers else Unsaved()
-            yield Look(views, view, reader, self._files.text_at, self._outlines.of, unsaved)
+            unsaved = self._unsaved(state, buffers) if buffers else Unsaved()
+            yield Look(state.views, state.facts, state.reader, self._files.text, self._outlines.of, unsaved)
 
     def reload(self) -> None:
         """Look at what was committed since; every search does, too."""
@@ -184,55 +190,33 @@ class Snapshot:
             views.close()
 
     def _search(
-        self,
-        views: Views,
-        view: View,
-        reader: Reader,
-        query: tuple[Mapping[str, float], int],
-        limit: int,
-        exclude: Exclude | None,
+        self, state: _State, query: tuple[Mapping[str, float], int], limit: int, exclude: Exclude | None
     ) -> list[Hit]:
+        facts, reader = state.facts, state.reader
+        if facts is None:
+            return []
         hits: list[Hit] = []
-        share = max(1.0, min(reader.chunks / max(view.chunks, 1), MAX_SHARE))
+        share = max(1.0, min(reader.chunks / max(facts.view.chunks, 1), MAX_SHARE))
         looked_at, wanted, most = 0, int((limit + 8) * share), int(MAX_CANDIDATES * share)
         while True:
             found = reader.search(query[0], wanted, query[1])
-            for one in self._seen(views, view, found[looked_at:], exclude):
-                hits.extend(self._files.hit(one, view.head or ""))
+            for one in _seen(state.views, facts, found[looked_at:], exclude):
+                hits.extend(self._files.hit(one, facts.view.head or ""))
                 if len(hits) >= limit:
                     break
             if len(hits) >= limit or len(found) < wanted or wanted >= most:
                 return hits
             looked_at, wanted = wanted, min(wanted * 4, most)
 
-    def _unsaved(self, views: Views, view: View, buffers: Buffers) -> Unsaved:
+    def _unsaved(self, state: _State, buffers: Buffers) -> Unsaved:
         def blob_at(path: str) -> str:
-            found = views.now(view.id, path)
-            return "" if found is None else found[1].blob
+            return "" if state.facts is None else state.facts.blob(state.views, path)
 
         return buffers.differing(blob_at)
 
-    def _seen(self, views: Views, view: View, found: list[Found], exclude: Exclude | None) -> Iterator[_Seen]:
-        """Those of the found chunks that stand in the view, each once, where `exclude` lets it; best first.
-
-        Nobody is asked about more of them than are taken.
-        """
-        places: dict[int, list[tuple[int, str, str]]] = {}
-        for _, equal in groupby(found, key=lambda one: one.score):
-            seen: list[_Seen] = []
-            for one in equal:
-                if one.content not in places:
-                    places[one.content] = [
-                        (layer, p.path, p.blob) for layer, p in views.seen(view.id, one.content)
-                    ]
-                candidates = (_Seen(one, *where) for where in places[one.content])
-                shown = (where for where in candidates if exclude is None or not exclude(*where.place))
-                seen += islice(shown, 1)
-            yield from sorted(seen, key=lambda one: (one.path, one.found.start_line))
-
     @contextlib.contextmanager
-    def _state(self) -> Iterator[tuple[Views, View | None, Reader]]:
-        """One committed state: the view, the rows behind it, and a reader that has at least their contents.
+    def _state(self) -> Iterator[_State]:
+        """One committed state.
 
         The rows are pinned first: contents are committed before the rows that name them. A generation may go
         for the next between its row and its files; then the rows of now name one that is there.
@@ -241,16 +225,16 @@ class Snapshot:
         try:
             with contextlib.ExitStack() as pinned:
                 pinned.enter_context(views.reading())
+                moment = views.moment()
                 try:
-                    reader = self._reader(*views.generation())
+                    reader = self._reader(moment)
                 except CorruptError:
                     pinned.close()
                     pinned.enter_context(views.reading())
-                    reader = self._reader(*views.generation())
+                    moment = views.moment()
+                    reader = self._reader(moment)
                 reader.check()
-                view = views.view(self._place)
-                self._note(view)
-                yield views, view, reader
+                yield _State(views, self._known(views, moment), reader)
         except BaseException:
             views.close()
             raise
@@ -276,7 +260,8 @@ class Snapshot:
             self._shared.note()
             self._idle.append(views)
 
-    def _reader(self, generation: str, version: int) -> Reader:
+    def _reader(self, moment: Moment) -> Reader:
+        generation, version, _ = moment
         with self._lock:
             now = self._open
             if now is None or now.generation != generation:
@@ -287,13 +272,41 @@ class Snapshot:
             self._open = now
             return now.reader
 
-    def _note(self, view: View | None) -> None:
-        opened = self._open
-        if view is None or opened is None:
+    def _known(self, views: Views, moment: Moment) -> Facts | None:
+        """What is known of this moment: what was found before, or nothing yet."""
+        facts = self._facts
+        if facts is None or facts.moment != moment:
+            view = views.view(self._place)
+            facts = self._facts = None if view is None else Facts(moment, view)
+            self._note(view, moment)
+        return facts
+
+    def _note(self, view: View | None, moment: Moment) -> None:
+        if view is None:
             self._stamp = None
             return
         counts = view.files, view.chunks, view.overlay_files
-        self._stamp = Stamp(view.head, view.options, opened.generation, opened.version, *counts)
+        self._stamp = Stamp(view.head, view.options, moment.generation, moment.version, *counts)
+
+
+def _seen(views: Views, facts: Facts, found: list[Found], exclude: Exclude | None) -> Iterator[_Seen]:
+    """Those of the found chunks that stand in the view, each once, where `exclude` lets it; best first.
+
+    Nobody is asked about more of them than are taken.
+    """
+    held = facts.held(views, {one.content for one in found})
+    for _, equal in groupby(found, key=attrgetter("score")):
+        seen: list[_Seen] = []
+        for one in equal:
+            for where in held[one.content]:
+                if exclude is None or not exclude(where.path, one.start_line, one.end_line):
+                    seen.append(_Seen(one, where))
+                    break
+        yield from sorted(seen, key=_place_of) if len(seen) > 1 else seen
+
+
+def _place_of(one: _Seen) -> tuple[str, int]:
+    return one.held.path, one.found.start_line
 
 
 class _Outlines:
@@ -301,9 +314,10 @@ class _Outlines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[int, Sequence[Definition]] = OrderedDict()
+        self._kept: OrderedDict[int, Outline] = OrderedDict()
+        self._size = 0
 
-    def of(self, views: Views, content: int) -> Sequence[Definition]:
+    def of(self, views: Views, content: int) -> Outline:
         """CorruptError: what is stored is no outline."""
         with self._lock:
             kept = self._kept.get(content)
@@ -312,9 +326,11 @@ class _Outlines:
                 return kept
         found = unpacked(views.outline(content) or "")
         with self._lock:
+            if content not in self._kept:
+                self._size += len(found)
             self._kept[content] = found
-            if len(self._kept) > MAX_OUTLINES:
-                self._kept.popitem(last=False)
+            while self._size > MAX_OUTLINED and len(self._kept) > 1:
+                self._size -= len(self._kept.popitem(last=False)[1])
         return found
 
 
@@ -330,38 +346,37 @@ class _Files:
 
     def hit(self, seen: _Seen, commit: str) -> list[Hit]:
         """The hit with its text; none where that cannot be read, or has changed on disk since."""
-        path, start, end = seen.place
-        text = self._text(seen)
+        held, found = seen.held, seen.found
+        text = self.text(held)
         if text is None:
             return []
-        lines = split_lines(text, end)[start - 1 : end]
-        if seen.layer == OVERLAY:
+        start, end = found.start_line, found.end_line
+        lines = lines_between(text, start, end)
+        if held.layer == OVERLAY:
             commit = ""
-        return [Hit(path, start, end, score=seen.found.score, commit=commit, text="\n".join(lines))]
+        return [Hit(held.path, start, end, score=found.score, commit=commit, text="\n".join(lines))]
 
-    def text_at(self, layer: int, path: str, blob: str) -> str | None:
-        return self._text(_Seen(Found(0.0, 0, 1, 1), layer, path, blob))
-
-    def _text(self, seen: _Seen) -> str | None:
-        if seen.layer == OVERLAY:
-            return self._text_on_disk(seen)
+    def text(self, held: Held) -> str | None:
+        """What a path holds, as it was indexed; None where that cannot be read (any more)."""
+        if held.layer == OVERLAY:
+            return self._text_on_disk(held)
         with self._lock:
-            if seen.blob in self._kept:
-                self._kept.move_to_end(seen.blob)
-                return self._kept[seen.blob]
-            data = self._git.read(seen.blob)
+            if held.blob in self._kept:
+                self._kept.move_to_end(held.blob)
+                return self._kept[held.blob]
+            data = self._git.read(held.blob)
             if data is None:
                 return None
-            text = self._kept[seen.blob] = decode(data)
+            text = self._kept[held.blob] = decode(data)
             self._size += len(text)
             while self._size > MAX_CACHED and len(self._kept) > 1:
                 self._size -= len(self._kept.popitem(last=False)[1])
             return text
 
-    def _text_on_disk(self, seen: _Seen) -> str | None:
+    def _text_on_disk(self, held: Held) -> str | None:
         """Read each time: what the file held when it was indexed must not be shown once it holds else."""
-        data = read(self._work_tree or "", seen.path, MAX_CACHED)
-        return decode(data) if data is not None and blob_id(data) == seen.blob else None
+        data = read(self._work_tree or "", held.path, MAX_CACHED)
+        return decode(data) if data is not None and blob_id(data) == held.blob else None
 
     def close(self) -> None:
         with self._lock:

@@ -22,7 +22,7 @@ from pathlib import Path
 from .errors import FolderError, LockedError
 from .types import IndexOptions
 
-FORMAT = 5  # raise it whenever chunks, words, filters or the schema come out differently
+FORMAT = 6  # raise it whenever chunks, words, filters or the schema come out differently
 LOCK_WAIT_S = 600.0  # a first index of a very large repository takes minutes
 
 _GENERATION = re.compile(r"gen-(\d{4,})")

@@ -68,7 +68,7 @@ def status(repository: Repository, folder: Path, options: IndexOptions) -> Statu
 def assess(views: Views, folder: Path, place: str, head: str | None, options: IndexOptions) -> Assessment:
     """The one place that decides in which state the view of a work tree is."""
     try:
-        Reader(folder / views.generation()[0])
+        Reader(folder / views.generation())
         view = views.view(place)
     except CorruptError as error:
         return Assessment(IndexState.CORRUPT, str(error))

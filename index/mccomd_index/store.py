@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import heapq
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -60,8 +61,9 @@ class Writer:
     def add(self, content: int, chunks: Iterable[ChunkFields]) -> None:
         """Add the chunks of a content that the store does not have."""
         add = self._writer.add_document
+        make = tantivy.Document
         for start, end, texts in chunks:
-            document = tantivy.Document()
+            document = make()
             document.add_unsigned("content", content)
             for name, words in zip(_NAMES, texts, strict=True):
                 if words:
@@ -120,39 +122,36 @@ class Reader:
         with _explained(self._folder):
             searcher = self._searcher
             queries = [
-                (tantivy.Occur.Should, self._term_query(name, weight * terms[term], term))
-                for term in _telling(searcher, terms, most)
-                for name, weight in FIELDS
-                if weight
+                (tantivy.Occur.Should, self._term_query(field.name, field.weight * terms[term], term))
+                for term, frequencies in _telling(searcher, terms, most)
+                for field, frequency in zip(FIELDS, frequencies, strict=True)
+                if frequency
             ]
             if not queries or limit <= 0:
                 return []
             # count=True would turn off the pruning of block-max WAND
             return self._best(queries, limit)
 
-    def match(self, field: Field, words: Mapping[str, float], limit: int) -> list[Found]:
-        """The chunks that have any of the words in one field, best first; each word with its weight."""
+    def match(self, field: Field, words: Mapping[str, float], limit: int, most: int) -> list[Found]:
+        """The chunks that have any of the words in one field, best first; each word with its weight.
+
+        most: of more words those count whose weight times rareness is greatest.
+        """
         with _explained(self._folder):
-            searcher = self._searcher
-            queries = [
-                (tantivy.Occur.Should, self._term_query(field.name, weight, word))
+            searcher, chunks = self._searcher, self._searcher.num_docs
+            telling = [
+                (weight * math.log(1 + chunks / (1 + frequency)), word)
                 for word, weight in words.items()
-                if weight > 0 and searcher.doc_freq(field.name, word)
+                if (frequency := searcher.doc_freq(field.name, word))
+            ]
+            if len(telling) > most:
+                telling = heapq.nlargest(most, telling)
+            queries = [
+                (tantivy.Occur.Should, self._term_query(field.name, words[word], word))
+                for _, word in telling
+                if words[word] > 0
             ]
             return self._best(queries, limit) if queries and limit > 0 else []
-
-    def match_each(self, field: Field, words: Iterable[str], limit: int) -> dict[str, list[Found]]:
-        """For each word by itself the chunks that have it in one field, best first."""
-        with _explained(self._folder):
-            searcher, hits = self._searcher, []
-            for word in words:
-                query = self._term_query(field.name, 1.0, word)
-                hits += [(word, *hit) for hit in searcher.search(query, limit, count=False).hits]
-            found: dict[str, list[Found]] = {}
-            places = self._places([address for *_, address in hits])
-            for (word, score, _), (content, start, end) in zip(hits, places, strict=True):
-                found.setdefault(word, []).append(Found(score, content, start, end))
-            return found
 
     def frequency(self, field: Field, word: str) -> int:
         """How many chunks have a word in a field."""
@@ -176,17 +175,17 @@ class Reader:
         return query if weight == 1.0 else tantivy.Query.boost_query(query, weight)
 
 
-def _telling(searcher: Any, terms: Mapping[str, float], most: int) -> list[str]:
-    names = [field.name for field in FIELDS if field.weight]
-    known = [
-        (frequency, term)
-        for term in islice(terms, MAX_CONSIDERED)
-        if (frequency := max(searcher.doc_freq(name, term) for name in names)) > 0
-    ]
+def _telling(searcher: Any, terms: Mapping[str, float], most: int) -> list[tuple[str, list[int]]]:
+    """The words that count, each with how many chunks have it in each field."""
+    frequency, known = searcher.doc_freq, []
+    for term in islice(terms, MAX_CONSIDERED):
+        frequencies = [frequency(name, term) for name in _NAMES]
+        if any(frequencies):
+            known.append((term, frequencies))
     if len(known) > most:
         chunks = searcher.num_docs  # the sort is stable: of equally telling ones the earlier stays
-        known.sort(key=lambda pair: -terms[pair[1]] * math.log(1 + chunks / (1 + pair[0])))
-    return [term for _, term in known[:most]]
+        known.sort(key=lambda pair: -terms[pair[0]] * math.log(1 + chunks / (1 + max(pair[1]))))
+    return known[:most]
 
 
 def _schema() -> Any:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 
 MAX_LENGTH = 64  # longer "words" are hashes and encoded data
 MAX_REMEMBERED = 400_000  # distinct identifiers; sympy (28 MB) has 86,000
@@ -37,6 +38,29 @@ def index_text(text: str) -> str:
     return "".join(map(_EXPANSIONS.__getitem__, words))
 
 
+def words_of_spans(text: str, lines: Sequence[str], spans: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """`index_text` of each span of lines (from, to before); where spans overlap, it is taken apart once.
+
+    text: the lines, joined by \\n.
+    """
+    data = text.encode("utf-8", "replace")
+    lengths = map(len, lines if len(data) == len(text) else data.split(b"\n"))
+    starts = [0, *accumulate(length + 1 for length in lengths)]
+    data = data.translate(_TABLE)
+    cuts = sorted({cut for span in spans for cut in span})
+    numbers = {cut: number for number, cut in enumerate(cuts)}
+    expand = _EXPANSIONS.__getitem__
+    pieces = [
+        "".join(map(expand, data[starts[start] : starts[end]].split())) for start, end in pairwise(cuts)
+    ]
+    return ("".join(pieces[numbers[start] : numbers[end]]) for start, end in spans)
+
+
+def words_of_names(names: Sequence[str]) -> str:
+    """`index_text` of identifiers."""
+    return "".join(map(_NAMES.__getitem__, names))
+
+
 def query_terms(text: str) -> list[str]:
     """The distinct words of a text, in order of first appearance."""
     return list(dict.fromkeys(index_text(text).split()))
@@ -51,18 +75,6 @@ def weighted_terms(pieces: Iterable[tuple[str, float]]) -> dict[str, float]:
     return weights
 
 
-def name_word(name: str) -> str:
-    """The one word that a defined name is found by. "_parse_HTTP" -> "_parse_http"."""
-    return name[:MAX_LENGTH].lower()
-
-
-def name_words(names: str) -> str:
-    """The same of several names with spaces between."""
-    if len(names) > MAX_LENGTH:
-        names = " ".join([name[:MAX_LENGTH] for name in names.split(" ")])
-    return names.lower()
-
-
 class _Expansions(dict[bytes, str]):
     """Identifier -> its words, a space after each; forgets all when too large, so memory stays bounded."""
 
@@ -73,7 +85,18 @@ class _Expansions(dict[bytes, str]):
         return found
 
 
+class _Names(dict[str, str]):
+    """The same by name."""
+
+    def __missing__(self, name: str) -> str:
+        if len(self) >= MAX_REMEMBERED:
+            self.clear()
+        found = self[name] = index_text(name)
+        return found
+
+
 _EXPANSIONS = _Expansions()
+_NAMES = _Names()
 
 
 def _expand(word: bytes) -> list[str]:

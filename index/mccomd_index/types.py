@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,12 @@ class Hit:
     text: str  # lines joined by \n, whatever the file's line ends are
 
 
-@dataclass(frozen=True)
-class Defining:
-    """A chunk that defines something, found without its text."""
+class Defining(NamedTuple):
+    """Lines that define something, found without their text."""
 
     path: str
     start_line: int  # 1-based
     end_line: int  # inclusive
     score: float
+    line: int = 0  # that the name stands on, of one definition; 0: a chunk, which may have several
+    kind: str = ""  # of one definition: function, class (whatever has members), value

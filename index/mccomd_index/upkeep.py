@@ -99,7 +99,7 @@ def _rows(repository: Repository, folder: Path) -> dict[tuple[str, int], str]:
         raise RepositoryError(f"{folder}: no index of {repository.git_dir} yet: run `mccomd refresh`")
     try:
         with views.reading():
-            reader = Reader(folder / views.generation()[0])
+            reader = Reader(folder / views.generation())
             return dict(_described(views, view, reader))
     finally:
         views.close()

@@ -8,15 +8,15 @@ index by name, by import and by likeness; how well, `mccomd bench retrieval` say
 from __future__ import annotations
 
 import posixpath
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
+from operator import attrgetter, itemgetter
 
 from mccomd.hooks import Definitions, Lookup, PluginContext, hookimpl
 from mccomd.types import Defined, Place, Query, Snippet
-from mccomd_index import Import, closeness, language_of, signature
+from mccomd_index import Import, closeness, language_of, lines_between, signature
 from mccomd_plugins.scope import Scope, bases_of, look_around, words_of
 
 __all__ = ["DefinitionsRetriever"]
@@ -43,7 +43,7 @@ class Limits:
     """What a round may cost and give."""
 
     places: int = 4  # a name that more files define says nothing
-    rare: int = 8  # chunks of all branches that may define such a name
+    rare: int = 8  # definitions, in all branches, of such a name
     common: int = 24  # the same of a name that is imported
     lines: int = 12  # of a snippet
     cut: float = 0.3  # of the best line's score: what is below stays out
@@ -76,6 +76,9 @@ class DefinitionsRetriever:
         return found or ()
 
 
+Named = Place | Defined  # a definition, found by its name or in its file
+
+
 @dataclass
 class _Round:
     """One query's candidates, each with its score."""
@@ -83,24 +86,25 @@ class _Round:
     known: Definitions
     query: Query
     scope: Scope = field(init=False)
-    found: dict[tuple[str, Defined], float] = field(default_factory=dict)
+    found: dict[str, dict[int, tuple[float, Named]]] = field(default_factory=dict)  # by path, by line
     places: dict[str, Sequence[Place]] = field(default_factory=dict)
-    outlines: dict[str, Sequence[Defined]] = field(default_factory=dict)  # by path
     texts: dict[str, str | None] = field(default_factory=dict)  # by path, as read in this round
+    worth: dict[tuple[str, int], float] = field(default_factory=dict)  # class -> score of its members
     seen: set[str] = field(default_factory=set)  # classes whose members are in
-    rare: dict[str, float] = field(default_factory=dict)  # subword -> how few definitions have it
+    told: dict[str, tuple[float, float]] = field(default_factory=dict)  # subword -> how much it says, it said
     liked: dict[str, float] = field(default_factory=dict)  # name -> its likeness
 
     def run(self) -> list[Snippet]:
         self.scope = scope = look_around(self.query)
         self.imported = {one.local: one for one in scope.imports if one.local}
-        told = {*scope.receiver.classes, *scope.classes.values()}
-        self._look_up({*told, *(one.name for one in scope.imports if one.name)})
+        classes = (scope.classes[name] for name in scope.near if name in scope.classes)
+        self._look_up({*scope.receiver.classes, *classes, *(one.name for one in scope.imports if one.name)})
         near = [name for name in scope.near if len(name) > SHORT and name not in self.imported]
         self._look_up(near, LIMITS.rare)
-        self.rare = dict(self.known.rareness(scope.words))
+        rare = self.known.rareness(scope.words)
+        self.told = {word: (rare[word], weight * rare[word]) for word, weight in scope.words.items()}
         self._receiver()
-        for name, weight in sorted(scope.near.items(), key=lambda pair: -pair[1]):
+        for name, weight in sorted(scope.near.items(), key=_second, reverse=True):
             self._near(name, weight)
         self._imports()
         self._similar()
@@ -125,16 +129,15 @@ class _Round:
         elif len(name) > SHORT:
             places = self.places.get(name, ())
             for place in places if len(places) <= LIMITS.places else ():
-                score = WEIGHTS.other * weight * self._nearness(place.path) / len(places) ** 0.5
-                self._add(place.path, self._at(place, name), score)
+                self._add(place, WEIGHTS.other * weight * self._nearness(place.path) / len(places) ** 0.5)
 
     def _imports(self) -> None:
         scored = [
             (WEIGHTS.imported + WEIGHTS.likeness * self._likeness(one.name), one)
             for one in self.scope.imports
-            if one.name
+            if one.name and self.places.get(one.name)
         ]
-        scored.sort(key=lambda pair: -pair[0])
+        scored.sort(key=_first, reverse=True)
         for number, (score, one) in enumerate(scored):
             self._import(one, score, members=number < LIMITS.classes)
 
@@ -142,10 +145,9 @@ class _Round:
         """Whether the repository has what is imported."""
         places = self._of_module(one.name, one.module)
         for near, place in places:
-            definition = self._at(place, one.name)
-            self._add(place.path, definition, score * near)
-            if members and definition is not None and definition.kind == "class":
-                self._members(place, definition, score * near * 0.9)
+            self._add(place, score * near)
+            if members and place.kind == "class":
+                self._members(place, score * near * 0.9)
         return bool(places)
 
     def _similar(self) -> None:
@@ -154,15 +156,17 @@ class _Round:
         modules = {one.module for one in self.scope.imports}
         likeliest = []
         for place in found:
-            if language_of(place.path) != self.query.language:
+            path = place.path
+            if language_of(path) != self.query.language or path == self.query.relative_path:
                 continue
-            close = max((closeness(module, place.path) for module in modules), default=0.0)
-            sign = 0.6 + 0.5 * _shared(self.query.relative_path, place.path) + 1.5 * close
+            close = max([closeness(module, path) for module in modules], default=0.0)
+            sign = 0.6 + 0.5 * _shared(self.query.relative_path, path) + 1.5 * close
             likeliest.append((WEIGHTS.about * place.score / best * sign, place))
-        for score, place in sorted(likeliest, key=lambda pair: -pair[0])[: LIMITS.likely]:
-            for one in self._outline(place.path):
-                if place.start_line <= one.line <= place.end_line and one.kind != "value":
-                    self._add(place.path, one, score * (0.2 + self._likeness(one.name)))
+        likeliest.sort(key=_first, reverse=True)
+        for score, place in likeliest[: LIMITS.likely]:
+            for one in self.known.within(place.path, place.start_line, place.end_line):
+                if one.kind != "value":
+                    self._put(place.path, one, score * (0.2 + self._likeness(one.name)))
 
     # --- classes and modules --------------------------------------------------------------------
 
@@ -172,17 +176,15 @@ class _Round:
             return
         self.seen.add(name)
         for near, place in self._classes(name):
-            one = self._at(place, name)
-            if one is None or one.kind != "class":
+            if place.kind != "class":
                 continue
-            self._add(place.path, one, score * near)
-            self._members(place, one, score * near)
-            for base in self._bases(place.path, one) if depth else ():
+            self._add(place, score * near)
+            self._members(place, score * near)
+            for base in self._bases(place) if depth else ():
                 self._class(base, score * WEIGHTS.base, depth - 1)
 
-    def _bases(self, path: str, one: Defined) -> list[str]:
-        lines = (self._read(path) or "").split("\n", one.line + 2)
-        bases = bases_of(" ".join(lines[one.line - 1 : one.line + 1]))
+    def _bases(self, place: Place) -> list[str]:
+        bases = bases_of(" ".join(lines_between(self._read(place.path) or "", place.line, place.line + 1)))
         self._look_up(bases)
         return bases
 
@@ -195,23 +197,26 @@ class _Round:
             return []
         return [(self._nearness(place.path), place) for place in places][:2]
 
-    def _members(self, place: Place, owner: Defined, score: float) -> None:
+    def _members(self, owner: Place, score: float) -> None:
+        place = owner.path, owner.line
+        if score <= self.worth.get(place, 0.0):
+            return  # they have got more than this would give them
+        self.worth[place] = score
         damped = WEIGHTS.likeness * score / (score + 2)
-        for one in self._outline(place.path):
-            if one.container == owner.name and owner.line <= one.line <= owner.end_line:
-                private = WEIGHTS.private * one.name.startswith("_")
-                liked = damped * self._likeness(one.name)
-                self._add(place.path, one, score * WEIGHTS.member + liked - private)
+        for one in self.known.members(*place):
+            private = WEIGHTS.private * one.name.startswith("_")
+            liked = damped * self._likeness(one.name)
+            self._put(owner.path, one, score * WEIGHTS.member + liked - private)
 
     def _module(self, one: Import, score: float) -> None:
         """What a module's file defines, when the name stands for the module."""
         module = f"{one.module}/{one.name}" if one.name else one.module
         for path in _files_of(module, self.query.relative_path, self.query.language):
-            outline = self._outline(path)
+            outline = self.known.outline(path)
             for definition in outline:
                 if not definition.container:
                     liked = WEIGHTS.likeness * self._likeness(definition.name)
-                    self._add(path, definition, score * WEIGHTS.member + liked)
+                    self._put(path, definition, score * WEIGHTS.member + liked)
             if outline:
                 return
 
@@ -226,23 +231,20 @@ class _Round:
     def _of_module(self, name: str, module: str) -> list[tuple[float, Place]]:
         found = [(closeness(module, place.path), place) for place in self.places.get(name, ())]
         found = [pair for pair in found if pair[0] > 0]
-        return sorted(found, key=lambda pair: -pair[0])[:3]
+        return sorted(found, key=_first, reverse=True)[:3] if len(found) > 1 else found
 
-    def _at(self, place: Place, name: str) -> Defined | None:
-        for one in self._outline(place.path):
-            if one.name == name and place.start_line <= one.line <= place.end_line:
-                return one
-        return None
+    def _add(self, place: Place, score: float) -> None:
+        self._put(place.path, place, score)
 
-    def _add(self, path: str, one: Defined | None, score: float) -> None:
-        if one is not None and path != self.query.relative_path:
-            key = path, one
-            self.found[key] = max(score, self.found.get(key, 0.0))
-
-    def _outline(self, path: str) -> Sequence[Defined]:
-        if path not in self.outlines:
-            self.outlines[path] = self.known.outline(path)
-        return self.outlines[path]
+    def _put(self, path: str, one: Named, score: float) -> None:
+        lines = self.found.get(path)
+        if lines is None:
+            if path == self.query.relative_path:
+                return
+            lines = self.found[path] = {}
+        known = lines.get(one.line)
+        if known is None or known[0] < score:
+            lines[one.line] = score, one
 
     def _read(self, path: str) -> str | None:
         if path not in self.texts:
@@ -257,37 +259,41 @@ class _Round:
         known = self.liked.get(name)
         if known is None:
             met = whole = 0.0
+            told = self.told
             for word in words_of(name):
-                rare = self.rare.get(word, 1.0)
-                whole += rare
-                met += self.scope.words.get(word, 0.0) * rare
+                if word in told:
+                    rare, said = told[word]
+                    whole += rare
+                    met += said
+                else:
+                    whole += 1.0
             known = self.liked[name] = met / whole if whole else 0.0
         return known
 
     def _snippets(self) -> list[Snippet]:
-        by_path: dict[str, list[tuple[float, Defined]]] = defaultdict(list)
-        for (path, one), score in self.found.items():
-            by_path[path].append((score, one))
-        best = sorted(by_path.items(), key=lambda item: -max(score for score, _ in item[1]))
-        shown = (snippet for path, scored in best for snippet in self._snippet(path, scored))
+        ranked = [(max(lines.values(), key=_first)[0], path) for path, lines in self.found.items()]
+        ranked.sort(key=_first, reverse=True)
+        shown = (snippet for top, path in ranked for snippet in self._snippet(path, top))
         return list(islice(shown, self.query.limit))
 
-    def _snippet(self, path: str, scored: list[tuple[float, Defined]]) -> Iterator[Snippet]:
+    def _snippet(self, path: str, top: float) -> Iterator[Snippet]:
         text = self._read(path)
         if text is None:
             return
-        scored.sort(key=lambda pair: (-pair[0], pair[1].line))
-        top = scored[0][0]
-        chosen = [one for score, one in scored if score >= LIMITS.cut * top][: LIMITS.lines]
-        chosen.sort(key=lambda one: one.line)
+        scored = [pair for pair in self.found[path].values() if pair[0] >= LIMITS.cut * top]
+        if len(scored) > LIMITS.lines:
+            scored = sorted(scored, key=lambda pair: (-pair[0], pair[1].line))[: LIMITS.lines]
+        chosen = sorted([one for _, one in scored], key=attrgetter("line"))
         language = language_of(path)
-        lines = text.split("\n", chosen[-1].line + BEHIND)
+        first, last = chosen[0].line, chosen[-1].line
+        lines = lines_between(text, first, last + BEHIND)
         shown: list[str] = []
         for one in chosen:
-            shown += signature(lines, one, language, docstring=len(chosen) <= 4)
-        commit = self.known.commit
-        first, last = chosen[0].line, max(one.line for one in chosen)
-        yield Snippet(path, first, last, "\n".join(shown), top, commit, DefinitionsRetriever.name)
+            shown += signature(lines, one, language, docstring=len(chosen) <= 4, above=first - 1)
+        yield Snippet(path, first, last, "\n".join(shown), top, self.known.commit, DefinitionsRetriever.name)
+
+
+_first, _second = itemgetter(0), itemgetter(1)
 
 
 def _shared(one: str, other: str) -> float:

@@ -77,7 +77,8 @@ def words_of(name: str) -> frozenset[str]:
 def bases_of(header: str) -> list[str]:
     """The names of the classes that a class's first line names as its bases."""
     found = _BASES.search(header)
-    return [name.rsplit(".", 1)[-1] for name in re.findall(r"[\w.]+", found[1] or found[2])] if found else []
+    named = "" if found is None else found[1] or found[2] or ""
+    return [name.rsplit(".", 1)[-1] for name in re.findall(r"[\w.]+", named)]
 
 
 def _near(query: Query) -> Iterator[tuple[str, float]]:
@@ -93,7 +94,10 @@ def _near(query: Query) -> Iterator[tuple[str, float]]:
 
 def _classes(text: str) -> dict[str, str]:
     found = {name: (told or called).rsplit(".", 1)[-1] for name, told, called in _VARIABLE.findall(text)}
-    return found | {name: called.rsplit(".", 1)[-1] for called, name in _WITH.findall(text)}
+    for line in text.split("\n") if "as" in text else ():
+        if ")" in line and "as" in line:  # searched alone: 0.3 ms of the whole text
+            found.update((name, called.rsplit(".", 1)[-1]) for called, name in _WITH.findall(line))
+    return found
 
 
 def _receiver(query: Query, found: tuple[Import, ...], classes: Mapping[str, str]) -> Receiver:

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mccomd_index import definitions
-from mccomd_index.chunk import LONGEST_DEFINITION, MAX_CHARS, WINDOW, chunk, decode, split_lines
+from mccomd_index import definitions, lines_between
+from mccomd_index.chunk import BLOCK, LONGEST_DEFINITION, MAX_CHARS, WINDOW, chunk, decode, split_lines
 
 
 def check(text: str, expected: list[tuple[int, int]], language: str = "python") -> None:
-    assert [tuple(found) for found in chunk(split_lines(text), language)] == expected
+    lines = split_lines(text)
+    defined = definitions("\n".join(lines), language)
+    assert [tuple(found) for found in chunk(lines, language, defined)] == expected
 
 
 def function(name: str, lines: int, margin: str = "") -> str:
@@ -132,7 +134,7 @@ sources = st.lists(
 
 @given(sources, st.sampled_from(["python", "text"]))
 def test_every_line_with_text_is_in_a_chunk_and_chunks_are_small(lines: list[str], language: str) -> None:
-    spans = chunk(lines, language)
+    spans = chunk(lines, language, definitions("\n".join(lines), language))
     covered = {number for start, end in spans for number in range(start, end + 1)}
     assert covered >= {number for number, line in enumerate(lines, 1) if line.strip()}
     assert covered <= set(range(1, len(lines) + 1))
@@ -170,6 +172,16 @@ def test_any_bytes_are_some_text(data: bytes) -> None:
 )
 def test_lines_are_those_of_editors(text: str, expected: list[str]) -> None:
     assert split_lines(text) == expected
+
+
+@given(
+    st.lists(st.sampled_from(["", "a", "b\r", "é" * 900, "x" * BLOCK, "y" * (BLOCK - 1)]), max_size=30),
+    st.integers(1, 40),
+    st.integers(0, 9),
+)
+def test_lines_of_a_text_without_splitting_all_of_it(lines: list[str], first: int, more: int) -> None:
+    text = "\n".join(lines)
+    assert lines_between(text, first, first + more) == split_lines(text)[first - 1 : first + more]
 
 
 def test_a_parsed_language_is_cut_at_its_functions() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mccomd_index import tokens
-from mccomd_index.tokens import index_text, query_terms
+from mccomd_index.tokens import index_text, query_terms, words_of_names, words_of_spans
 
 
 def check(text: str, expected: str) -> None:
@@ -60,3 +60,18 @@ def test_memory_of_identifiers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(tokens, "MAX_REMEMBERED", 10)
     index_text(" ".join(f"name{number}" for number in range(100)))
     assert len(tokens._EXPANSIONS) <= 10
+
+
+@given(
+    st.lists(st.text(alphabet="aB_9 é\U0001d4d0\ud800\f", max_size=12), max_size=12),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=6),
+)
+def test_spans_of_lines_have_the_words_of_their_texts(lines: list[str], pairs: list[tuple[int, int]]) -> None:
+    spans = [(min(pair), max(pair)) for pair in pairs if max(pair) <= len(lines) and pair[0] != pair[1]]
+    expected = [index_text("\n".join(lines[start:end])) for start, end in spans]
+    assert list(words_of_spans("\n".join(lines), lines, spans)) == expected
+
+
+@given(st.lists(st.text(alphabet="aB_9é", min_size=1, max_size=9), max_size=5))
+def test_names_have_the_words_of_a_text_with_them(names: list[str]) -> None:
+    assert words_of_names(names) == index_text(" ".join(names))

@@ -190,6 +190,13 @@ def test_no_more_than_asked_for(ask: Ask, limit: int) -> None:
     assert len(ask("shop/basket.py", text + "x = ", limit=limit)) == limit
 
 
+def test_a_class_with_empty_brackets_extends_nothing(ask: Ask) -> None:
+    """It was an error once, and an error switches a plugin off."""
+    new = {"shop/till.py": "class Till():\n    def ring(self): ...\n"}
+    text = "from shop.till import Till\n\n\ntill = Till()\ntill."
+    assert "    def ring(self): ..." in text_of(ask("shop/basket.py", text, unsaved=new), "shop/till.py")
+
+
 def test_broken_text_is_no_error(ask: Ask) -> None:
     for text in ("", "from . import (", "self.", "class A(\n  self.x.", "\ud800.", "((((((((((."):
         assert isinstance(ask("shop/basket.py", text, suffix=""), list)
