@@ -14,10 +14,10 @@ printf '[[repository]]\nname = "mccomd/mccomd"\ncommit = "%s"\nlicence = "Apache
   "$(git -C "$here" rev-parse HEAD)" > "$work/corpus.toml"
 
 "${train[@]}" prepare --repositories "$work/clones" --corpus "$work/corpus.toml" --tokenizer "$tokenizer" \
-  --out "$work/data" --per-repository 80 --per-file 3 --prefix 32 120 --suffix 8 40 --max-tokens 256
+  --out "$work/data" --per-repository 80 --per-file 3 --prefix 32 120 --suffix 8 40 --max-tokens 256 --holes 3
 go=("${train[@]}" run --start tiny --data "$work/data" --held-out "$work/data" --folder "$work/run" --batch-tokens 2048
   --peak 3e-3 --warmup-tokens 4000 --rest-weight 0.2 --log-steps 4)
 "${go[@]}" --tokens 10000
-"${go[@]}" --tokens 24000 --layout packed --row-tokens 512
+"${go[@]}" --tokens 24000 --layout packed --row-tokens 512 --gradient-tokens 24 --bits 4
 "${train[@]}" plot --folder "$work/run" --out "$work/curve.svg"
 "${train[@]}" export --folder "$work/run" --held-out "$work/data" --tokenizer "$tokenizer" --out "$work/model" --name tiny

@@ -25,7 +25,7 @@ from mccomd_models.training.quality import fault
 from mccomd_models.training.recipe import Shape
 from mccomd_models.training.retrieval import Retrieval
 from mccomd_models.training.samples import CONVENTION, END, Maker
-from mccomd_models.training.shards import SHARD_TOKENS, Data, Sample, read_shards, write_shards
+from mccomd_models.training.shards import SHARD_TOKENS, Branch, Data, Sample, read_shards, write_shards
 from mccomd_models.training.sources import Entry, Source, corpus, excluded, fingerprint
 from tests.conftest import commit_all, git
 
@@ -133,7 +133,9 @@ def test_a_sample_is_the_daemons_prompt_and_the_rest_of_the_statement(
     start = text.index("radius\n")  # "math.pi * ra|dius"
     hole = Hole(start + 2, start + 6, "inside")
     shape = Shape(with_snippets=0, without_suffix=0)
-    sample = Maker(encoder, shape).of_hole(Source("a/b", "src/circle.py", text), hole, None, random.Random(0))
+    sample = Maker(encoder, shape).of_holes(
+        Source("a/b", "src/circle.py", text), [hole], None, random.Random(0)
+    )
     assert sample is not None
     prefix, suffix = text[: hole.start], text[hole.end :]
     query = Query("/x/src/circle.py", "src/circle.py", "/x", "python", prefix, suffix, 4)
@@ -165,6 +167,50 @@ def test_samples_of_a_library_spell_out_its_text(encoder: LineEncoder, tokenizer
     assert count > 40
 
 
+def test_holes_that_share_a_context_have_the_daemons_prompts(
+    encoder: LineEncoder, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """Each one alone, whatever of it is stored once; what was written between them is not in the suffix."""
+    text = "def area(radius):\n    half = radius / 2\n    return math.pi * radius\n\nprint(area(2))\n"
+    ends = [text.index("\n", text.index("half")), text.index("\n", text.index("return"))]
+    starts = [text.index("half") - 5, text.index("radius / 2") + 2, text.index("math.pi"), text.index("pi *")]
+    holes = [Hole(start, ends[start > ends[0]], "token") for start in starts]
+    shape = Shape(with_snippets=0, without_suffix=0)
+    sample = Maker(encoder, shape).of_holes(Source("a/b", "c.py", text), holes, None, random.Random(0))
+    assert sample is not None
+    write_shards(tmp_path, [sample], {})
+    data = read_shards(tmp_path)
+    lengths = data.middle_lengths(0)
+    assert sample.middle_tokens == sum(lengths)
+    for number, hole in enumerate(holes):
+        query = Query("/x/c.py", "c.py", "/x", "python", text[: hole.start], text[ends[1] :], 4)
+        prompt = build_prompt(query, [], CONVENTION, encoder, Budget(900, 0))
+        ids, middle = data.alone(0, number)
+        assert tuple(ids[:middle]) == prompt.ids
+        written = tokenizer.decode([int(i) for i in ids[middle:]])
+        assert written == prompt.healed + text[hole.start : hole.end]
+        assert len(ids) - middle == lengths[number]
+    assert len(sample.ids) < 0.6 * sum(len(data.alone(0, number)[0]) for number in range(4))
+
+
+def test_holes_of_a_library_share_their_contexts(
+    encoder: LineEncoder, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    maker, rng = Maker(encoder, Shape(with_snippets=0, holes=4)), random.Random(5)
+    made = [(source, sample) for source in library() for sample in maker.of_file(source, None, rng)]
+    write_shards(tmp_path, [sample for _, sample in made], {})
+    data = read_shards(tmp_path)
+    counts = [len(data.holes(i)) for i in range(len(data))]
+    assert 2 < np.mean(counts) < 4 == max(counts)
+    marker = tokenizer.token_id(str(CONVENTION.prefix_token))
+    for index, (source, _) in enumerate(made):
+        for hole in range(counts[index]):
+            whole, middle = data.alone(index, hole)
+            ids = [int(i) for i in whole]
+            before = tokenizer.decode(ids[ids.index(marker) + 1 : middle - 1]).partition("\n")[2]
+            assert before + tokenizer.decode(ids[middle:]) in source.text
+
+
 def test_snippets_are_those_of_the_daemon(tmp_path: Path, encoder: LineEncoder, tokenizer: Tokenizer) -> None:
     """The real index and retrievers; what a file imports is found, nothing of the file itself is."""
     used = "class Gauge:\n    def set_level(self, level: float, label: str) -> None:\n        pass\n"
@@ -176,7 +222,7 @@ def test_snippets_are_those_of_the_daemon(tmp_path: Path, encoder: LineEncoder, 
     hole = Hole(at, len(user) - 1, "token")
     shape = Shape(with_snippets=1, snippet=(200, 200))
     with Retrieval(clone, commit) as retrieval:
-        sample = Maker(encoder, shape).of_hole(source, hole, retrieval, random.Random(2))
+        sample = Maker(encoder, shape).of_holes(source, [hole], retrieval, random.Random(2))
     assert sample is not None
     prompt = tokenizer.decode([int(i) for i in sample.ids[: sample.middle]])
     assert prompt.index("gauges.py") < prompt.index("set_level") < prompt.index("user.py")
@@ -301,6 +347,23 @@ def random_data(
     lengths = rng.integers(8, longest + 1, count)
     samples = [Sample(rng.integers(3, 288, n).astype(np.uint16), int(n) - 4, "token") for n in lengths]
     write_shards(folder, samples, {"seed": seed}, shard_tokens)
+    return read_shards(folder)
+
+
+def branched_data(folder: Path, count: int, seed: int = 0) -> Data:
+    """Samples with one to three holes each, behind 6 to 20 ids."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for _ in range(count):
+        at = trunk = int(rng.integers(6, 21))
+        branches = []
+        for _ in range(rng.integers(1, 4)):
+            prompt, middle = (int(n) for n in rng.integers(1, 6, 2))
+            branches.append(Branch(int(rng.integers(3, trunk + 1)), at, at + prompt))
+            at += prompt + middle
+        ids = rng.integers(3, 288, at).astype(np.uint16)
+        samples.append(Sample(ids, branches[0].middle, "token", tuple(branches)))
+    write_shards(folder, samples, {"seed": seed})
     return read_shards(folder)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,14 +28,14 @@ from mccomd_models.training.checkpoint import load_checkpoint, save_checkpoint
 from mccomd_models.training.curve import read_log
 from mccomd_models.training.learn import choose_weights, losses, round_weights, to_rows
 from mccomd_models.training.loop import LOG, Run, held_out_loss
-from mccomd_models.training.network import Layer, Network, Rows, load_weights, read_weights
+from mccomd_models.training.network import After, Layer, Matrix, Network, Rows, load_weights, read_weights
 from mccomd_models.training.parts import read_parts, write_parts
-from mccomd_models.training.recipe import CHECKPOINT, Plan, Recipe, learning_rate
+from mccomd_models.training.recipe import CHECKPOINT, Layout, Plan, Recipe, learning_rate
 from mccomd_models.training.release import average, require_parity
 from mccomd_models.training.rounding import rounded
 from mccomd_models.training.shards import Data
 from tests.engine.tiny import CONFIG
-from tests.models.test_training_data import random_data
+from tests.models.test_training_data import branched_data, random_data
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = Recipe(tokens=3_000, peak=1e-2, warmup_tokens=500, rest_weight=0.3)
@@ -40,6 +44,12 @@ RECIPE = Recipe(tokens=3_000, peak=1e-2, warmup_tokens=500, rest_weight=0.3)
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products as exact as the reference's."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
 
 
 def network_of(weights: Weights) -> Network:
@@ -129,6 +139,95 @@ def test_packed_documents_do_not_see_each_other(tmp_path: Path) -> None:
             at += len(ids)
 
 
+@pytest.mark.usefixtures("in_float32")
+@pytest.mark.parametrize("gradient_tokens", [0, 3])
+@pytest.mark.parametrize("rows", [[[0, 1, 2], [3, 4], [5], [6]], [[i] for i in range(7)]])
+def test_holes_see_their_own_prompt_and_nothing_else(
+    tmp_path: Path, rows: list[list[int]], gradient_tokens: int
+) -> None:
+    """The losses of middles that share contexts are those of each hole alone, in packed and padded rows."""
+    data, weights = branched_data(tmp_path, 7), random_weights(CONFIG, 3)
+    total, right = 0.0, []
+    for s in itertools.chain(*rows):
+        for hole in range(len(data.holes(s))):
+            ids, middle = data.alone(s, hole)
+            logits = forward(CONFIG, weights, ids.astype(int).tolist()).astype(np.float64)[middle - 1 : -1]
+            wanted = ids[middle:].astype(int)
+            total += float(
+                (np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(wanted)), wanted]).sum()
+            )
+            right += (logits.argmax(axis=1) == wanted).tolist()
+    layout: Layout = "packed" if len(rows) < 7 else "padded"
+    network = network_of(weights)
+    batch = make_batch(data, rows, layout, 160, gradient_tokens)
+    with torch.no_grad():
+        found = losses(network, network.body, batch, 1.0, torch.Generator())
+    assert found.middle_tokens == sum(sum(data.middle_lengths(s)) for s in range(7)) == len(right)
+    np.testing.assert_allclose(float(found.middle), total, rtol=1e-4)
+
+
+def gradient_of(network: Network, run: Callable[[], torch.Tensor]) -> torch.Tensor:
+    network.zero_grad()
+    run().backward()
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+@pytest.mark.usefixtures("in_float32")
+@pytest.mark.parametrize("rows", [[[0, 1, 2], [3, 4], [5], [6]], [[i] for i in range(7)]])
+def test_the_gradient_stops_at_the_context(tmp_path: Path, rows: list[list[int]]) -> None:
+    """Against each hole alone, its context read before; where it may flow everywhere, it is all of it."""
+    data, network = branched_data(tmp_path, 7), network_of(random_weights(CONFIG, 3))
+
+    def together(tokens: int) -> torch.Tensor:
+        batch = make_batch(data, rows, "packed" if len(rows) < 7 else "padded", 160, tokens)
+        return losses(network, network.body, batch, 0.0, torch.Generator()).middle
+
+    def alone() -> torch.Tensor:
+        total = torch.zeros(())
+        for s in range(7):
+            cut = max(0, min(hole.seen for hole in data.holes(s)) - 2)
+            for hole in range(len(data.holes(s))):
+                ids, middle = data.alone(s, hole)
+                row, memory = torch.from_numpy(ids.astype(np.int64))[None], []  # type: ignore[var-annotated]
+                places = torch.arange(len(ids))[None]
+                with torch.no_grad():
+                    network.body(row[:, :cut], places[:, :cut], None, None, memory)
+                mask = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()[None, None, cut:]
+                after = After(memory, torch.arange(len(ids) - cut))
+                hidden = network.body(row[:, cut:], places[:, cut:], mask, after)
+                logits = network.head(hidden[0, middle - 1 - cut : -1])
+                total = total + torch.nn.functional.cross_entropy(logits, row[0, middle:], reduction="sum")
+        return total
+
+    def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
+        return float((one - other).norm() / other.norm())
+
+    whole, stopped = gradient_of(network, lambda: together(0)), gradient_of(network, lambda: together(2))
+    assert likeness(gradient_of(network, lambda: together(1000)), whole) < 1e-3
+    assert likeness(stopped, gradient_of(network, alone)) < 1e-3
+    assert likeness(stopped, whole) > 0.1
+
+
+def test_weights_rounded_once_a_step_learn_as_those_rounded_each_time(tmp_path: Path) -> None:
+    data, network = random_data(tmp_path, 6, 60), network_of(random_weights(CONFIG, 3))
+    round_weights(network, 4, 32)
+    batch = make_batch(data, [[i] for i in range(6)], "padded", 0)
+    matrices = [matrix for matrix in network.modules() if isinstance(matrix, Matrix)]
+
+    def found(held: bool) -> torch.Tensor:
+        network.zero_grad()
+        for matrix in matrices if held else ():
+            matrix.hold()
+        losses(network, network.body, batch, 0.0, torch.Generator()).middle.backward()
+        for matrix in matrices:
+            matrix.let_go()
+        return torch.cat([m.weight.grad.flatten() for m in matrices if m.weight.grad is not None])
+
+    each, once = found(held=False), found(held=True)
+    assert float(each.norm()) > 0
+    assert torch.equal(each, once)
+
+
 def test_losses_are_sums_over_the_tokens_marked(tmp_path: Path) -> None:
     """Against the reference, to what bfloat16 leaves; packed and padded alike."""
     data = random_data(tmp_path, 6, 60)
@@ -197,12 +296,18 @@ def quiet(line: str) -> None:
     pass
 
 
-@pytest.mark.parametrize("learns", ["all", "last 1", "rank 2"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"learns": "all"}, {"learns": "last 1"}, {"learns": "rank 2"}, {"gradient_tokens": 4, "bits": 4}],
+    ids=str,
+)
 @pytest.mark.parametrize("layout", ["padded", "packed"])
-def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, learns: str, layout: str) -> None:
+def test_a_resumed_run_equals_one_that_never_stopped(
+    tmp_path: Path, changes: dict[str, Any], layout: str
+) -> None:
     """To the bit, over the end of an epoch, weights, optimizer, order and random choices alike."""
     data = random_data(tmp_path / "data", 40, 60)
-    recipe = replace(RECIPE, learns=learns)
+    recipe = replace(RECIPE, **changes)
     begin(tmp_path / "whole", recipe, layout=layout, row_tokens=64).go(data, None, quiet)
     for tokens in (300, 1_500, 3_000):  # the rate must be that of the whole run: see the recipe in part()
         part(tmp_path / "parts", recipe, layout, tokens, data)

@@ -37,6 +37,9 @@ class Batch:
     middle: NDArray[np.bool_]  # the next token is of the middle, or the end token
     rest: NDArray[np.bool_]  # the next token is of the prompt
     tokens: int  # without padding
+    trunks: Ints | None = None  # see network.Rows
+    reach: Ints | None = None
+    learns: NDArray[np.bool_] | None = None  # the gradient flows through this token; None: through all
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,19 @@ class Place:
 class Batches:
     """The order of all batches of some samples."""
 
-    def __init__(self, data: Data, batch_tokens: int, layout: Layout, row_tokens: int, seed: int) -> None:
-        """batch_tokens: tokens of a batch, padding included; row_tokens: of a packed row."""
+    def __init__(
+        self,
+        data: Data,
+        batch_tokens: int,
+        layout: Layout,
+        row_tokens: int,
+        seed: int,
+        gradient_tokens: int = 0,
+    ) -> None:
+        """batch_tokens: tokens of a batch, padding included; row_tokens: of a packed row.
+
+        gradient_tokens: see recipe.Recipe.
+        """
         self._data, self._lengths = data, data.lengths()
         longest = int(self._lengths.max(initial=0))
         if not len(data) or longest > batch_tokens or (layout == "packed" and longest > row_tokens):
@@ -65,6 +79,7 @@ class Batches:
             row_tokens,
             seed,
         )
+        self._gradient_tokens = gradient_tokens
         self._window = max(1, int(WINDOW_BATCHES * batch_tokens / float(self._lengths.mean())))
 
     def follow(self, place: Place) -> Iterator[tuple[Batch, Place]]:
@@ -74,20 +89,25 @@ class Batches:
             while (start := place.window * self._window) < len(order):
                 groups = self._groups(order[start : start + self._window], place)
                 while place.batch < len(groups):
-                    batch = make_batch(self._data, groups[place.batch], self._layout, self._row_tokens)
+                    rows = groups[place.batch]
+                    batch = make_batch(
+                        self._data, rows, self._layout, self._row_tokens, self._gradient_tokens
+                    )
                     place = replace(place, batch=place.batch + 1)
                     yield batch, place
                 place = Place(place.epoch, place.window + 1)
             place = Place(place.epoch + 1)
 
     def once(self) -> Iterator[tuple[Batch, list[tuple[int, int]]]]:
-        """Every sample once, padded, by length; beside each batch its rows' kinds and the middles' tokens."""
+        """Every sample once, padded, by length; beside each batch its middles' kinds and tokens."""
         order = np.argsort(self._lengths, kind="stable")
         for group in self._padded(order):
             batch = make_batch(self._data, group, "padded", self._row_tokens)
             samples = [row[0] for row in group]
-            lengths = [int(self._lengths[s] - self._data.middles[s]) for s in samples]
-            yield batch, [(int(self._data.kinds[s]), n) for s, n in zip(samples, lengths, strict=True)]
+            yield (
+                batch,
+                [(int(self._data.kinds[s]), n) for s in samples for n in self._data.middle_lengths(s)],
+            )
 
     def _groups(self, samples: Ints, place: Place) -> list[list[list[int]]]:
         """Batches of rows of samples."""
@@ -134,24 +154,51 @@ def padded_width(tokens: int) -> int:
     return -(-tokens // WIDTH_STEP) * WIDTH_STEP
 
 
-def make_batch(data: Data, rows: list[list[int]], layout: Layout, row_tokens: int) -> Batch:
+def make_batch(
+    data: Data, rows: list[list[int]], layout: Layout, row_tokens: int, gradient_tokens: int = 0
+) -> Batch:
     """The arrays of some rows; padded rows are as long as the longest."""
     lengths = [sum(len(data.sample(s)) for s in row) for row in rows]
+    branched = any(data.branch_starts[s] < data.branch_starts[s + 1] for row in rows for s in row)
     width = row_tokens if layout == "packed" else padded_width(max(lengths))
     shape = (len(rows), width)
     ids, targets = np.full(shape, PADDING, np.int64), np.full(shape, PADDING, np.int64)
     positions, documents = np.zeros(shape, np.int64), np.full(shape, NO_DOCUMENT, np.int64)
-    middle, rest = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    trunks, reach = documents.copy(), np.zeros(shape, np.int64)
+    middle, rest, learns = (np.zeros(shape, np.bool_) for _ in range(3))
     for r, row in enumerate(rows):
-        at = 0
-        for number, s in enumerate(row):
-            sample, begins = data.sample(s).astype(np.int64), int(data.middles[s])
+        at = number = 0
+        for s in row:
+            sample, holes = data.sample(s).astype(np.int64), data.holes(s)
             end = at + len(sample)
             ids[r, at:end], targets[r, at : end - 1] = sample, sample[1:]
-            positions[r, at:end], documents[r, at:end] = np.arange(len(sample)), number
-            rest[r, at : at + begins - 1] = True
-            middle[r, at + begins - 1 : end - 1] = True
-            at = end
+            positions[r, at:end], documents[r, at:end], trunks[r, at:end] = (
+                np.arange(len(sample)),
+                number,
+                number,
+            )
+            hang = data.branch_starts[s] < data.branch_starts[s + 1]
+            trunk = holes[0].start - int(hang)  # the branch behind the trunk is no continuation of it
+            rest[r, at : at + trunk] = True
+            ends = [*(hole.start for hole in holes[1:]), len(sample)]
+            for hole, behind in zip(holes, ends, strict=True):
+                part = slice(at + hole.start, at + behind)
+                if hang:
+                    number += 1
+                    documents[r, part], reach[r, part] = number, at + hole.seen
+                positions[r, part] = hole.seen + np.arange(behind - hole.start)
+                middle[r, at + hole.middle - 1 : at + behind - 1] = True
+            learns[r, max(at, at + min(hole.seen for hole in holes) - gradient_tokens) : end] = True
+            at, number = end, number + 1
     return Batch(
-        ids, positions, documents if layout == "packed" else None, targets, middle, rest, sum(lengths)
+        ids,
+        positions,
+        documents if layout == "packed" or branched or gradient_tokens else None,
+        targets,
+        middle,
+        rest,
+        sum(lengths),
+        trunks if branched else None,
+        reach if branched else None,
+        learns if gradient_tokens else None,
     )

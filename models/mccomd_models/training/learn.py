@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mccomd_models.training.batches import Batch
-from mccomd_models.training.network import Layer, Matrix, Network, Rows
+from mccomd_models.training.network import After, Layer, Matrix, Memory, Network, Rows
 from mccomd_models.training.recipe import Recipe
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "to_rows",
 ]
 
+CONTEXT_FILL, LATER_FILL = -2, -3  # documents that nobody else sees
 HEAD_ROWS = 16_384  # logits computed at once: 3.2 GB in float32
 
 
@@ -81,7 +85,17 @@ class Losses:
     right: Tensor  # bool (middle tokens)
 
 
-Body = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+class Body(Protocol):
+    """Network.body, perhaps compiled."""
+
+    def __call__(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        mask: Tensor | None,
+        after: After | None = None,
+        kept: Memory | None = None,
+    ) -> Tensor: ...
 
 
 def losses(
@@ -94,19 +108,56 @@ def losses(
     middle, rest = torch.from_numpy(batch.middle), torch.from_numpy(batch.rest)
     if rest_share < 1:
         rest = rest & (torch.rand(rest.shape, generator=generator) < rest_share)
+    after, mask = None, None
+    if batch.learns is None:
+        mask = rows.mask()
+    else:
+        learns = torch.from_numpy(batch.learns)
+        rows, after, mask = _after_context(body, rows, _send(learns, device))
+        assert rows.columns is not None
+        columns = rows.columns.cpu()
+        targets, middle, rest = (given.gather(1, columns) for given in (targets, middle, rest & learns))
     with torch.autocast(device.type, dtype=torch.bfloat16):
-        hidden = body(rows.ids, rows.positions, rows.mask())
+        hidden = body(rows.ids, rows.positions, mask, after)
         wanted = [_pick(hidden, targets, which, device) for which in (middle, rest)]
         (m_sum, m_right), (r_sum, _) = (_cross_entropy(network, h, t) for h, t in wanted)
     return Losses(m_sum, len(wanted[0][1]), r_sum, len(wanted[1][1]), m_right)
 
 
+def _after_context(body: Body, rows: Rows, learns: Tensor) -> tuple[Rows, After | None, Tensor]:
+    """Read the tokens that the gradient does not flow through, and pick the others.
+
+    Returns the latter, what the former leave behind, and what is seen of both. A forward pass is a third of
+    what a token costs: the rest is saved.
+    """
+    assert rows.documents is not None  # so that padding can be told apart
+    context = rows.pick(~learns & (rows.documents >= 0), CONTEXT_FILL)
+    later = rows.pick(learns, LATER_FILL)
+    assert context.documents is not None
+    assert later.documents is not None
+    if not context.ids.shape[1]:
+        return later, None, later.sees(later)
+    memory: Memory = []
+    # Its own autocast: the casts that one remembers would bring no gradient to the weights.
+    with torch.no_grad(), torch.autocast(rows.ids.device.type, dtype=torch.bfloat16):
+        alone = not (context.documents > 0).any()  # a document a row, filled up behind it: causal is enough
+        body(context.ids, context.positions, None if alone else context.mask(), None, memory)
+    real = (later.documents.flatten() >= 0).nonzero().flatten()
+    return later, After(memory, real), later.sees(context, later)
+
+
 def to_rows(batch: Batch, device: torch.device) -> Rows:
-    documents = None if batch.documents is None else _send(torch.from_numpy(batch.documents), device)
+    """The batch on its device."""
+
+    def sent(given: NDArray[np.int64] | None) -> Tensor | None:
+        return None if given is None else _send(torch.from_numpy(given), device)
+
     return Rows(
         _send(torch.from_numpy(batch.ids), device),
         _send(torch.from_numpy(batch.positions), device),
-        documents,
+        sent(batch.documents),
+        sent(batch.trunks),
+        sent(batch.reach),
     )
 
 
@@ -154,6 +205,9 @@ def step(
 ) -> Step:
     """Read `accumulate` batches, then change the weights once. The caller has set the learning rate."""
     sums, counts, tokens = [0.0, 0.0], [0, 0], 0
+    matrices = [matrix for matrix in network.modules() if isinstance(matrix, Matrix)]
+    for matrix in matrices:
+        matrix.hold()
     share = recipe.rest_share if recipe.rest_weight else 0.0
     for _ in range(accumulate):
         batch = next(batches)
@@ -165,6 +219,8 @@ def step(
         sums = [sums[0] + float(found.middle.detach()), sums[1] + float(found.rest.detach())]
         counts = [counts[0] + found.middle_tokens, counts[1] + found.rest_tokens]
         tokens += batch.tokens
+    for matrix in matrices:
+        matrix.let_go()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, recipe.clip)
     optimizer.step()

@@ -106,7 +106,12 @@ class Run:
     def go(self, data: Data, held_out: Data | None, say: Callable[[str], None] = print) -> None:
         """Train until the recipe's tokens are seen, the time is over, or SIGTERM or SIGINT comes."""
         batches = Batches(
-            data, self.plan.batch_tokens, self.plan.layout, self.plan.row_tokens, self.plan.seed
+            data,
+            self.plan.batch_tokens,
+            self.plan.layout,
+            self.plan.row_tokens,
+            self.plan.seed,
+            self.recipe.gradient_tokens,
         )
         body: Body = self._body()
         followed = batches.follow(self.place)

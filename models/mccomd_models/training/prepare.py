@@ -85,7 +85,7 @@ def prepare(
     write_shards(folder, samples, about)
     report.samples = len(samples)
     report.tokens = sum(len(sample.ids) for sample in samples)
-    report.middle_tokens = sum(len(sample.ids) - sample.middle for sample in samples)
+    report.middle_tokens = sum(sample.middle_tokens for sample in samples)
     report.kinds.update(sample.kind for sample in samples)
     return report
 

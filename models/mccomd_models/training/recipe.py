@@ -24,6 +24,7 @@ class Shape:
     without_suffix: float = 0.08  # nothing has been written below yet
     spans: float = 0.06
     per_file: int = 12
+    holes: int = 1  # that share a context, in statements that follow one another; more: see Maker.of_group
     max_tokens: int = 1024  # longer samples are dropped
 
 
@@ -39,6 +40,7 @@ class Recipe:
     clip: float = 1.0
     rest_weight: float = 0.0  # of the prompt's own next-token loss
     rest_share: float = 0.25  # of its tokens that are looked at
+    gradient_tokens: int = 0  # of a context's end that the gradient flows through; 0: through all of it
     learns: str = "all"  # "all", "last N" layers, norms and markers, or "rank R"
     bits: int = 0  # the layers' matrices are rounded to in the forward pass: see rounding.py; 0: are not
     block: int = 32  # weights to a scale, of rounded ones

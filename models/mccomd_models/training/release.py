@@ -66,8 +66,8 @@ def release(
 ) -> Parity:
     """Write a model folder. ValueError, and no folder is complete, when the graph computes something else."""
     description = Description(name, CONVENTION, END_IDS, origin, "Apache-2.0")
-    samples = [held_out.sample(i).astype(np.int64) for i in range(min(CHECKED_SAMPLES, len(held_out)))]
-    middles = [int(m) for m in held_out.middles[: len(samples)]]
+    checked = [held_out.alone(i) for i in range(min(CHECKED_SAMPLES, len(held_out)))]
+    samples, middles = [ids.astype(np.int64) for ids, _ in checked], [middle for _, middle in checked]
     expected = _network_logits(config, weights, samples, middles)
     with tempfile.TemporaryDirectory() as scratch:
         exact = Path(scratch)

@@ -8,7 +8,7 @@ daemon's retrievers find in the repository's other files.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,11 +16,11 @@ import numpy as np
 from mccomd.engine.artifact import PromptConvention
 from mccomd.prompt import Budget, Encoder, build_prompt
 from mccomd.types import Query
-from mccomd_models.training.holes import Hole, find_statements, pick_hole, span_hole
+from mccomd_models.training.holes import Hole, Statement, find_statements, pick_hole, span_hole
 from mccomd_models.training.quality import parse
 from mccomd_models.training.recipe import Shape
 from mccomd_models.training.retrieval import Retriever
-from mccomd_models.training.shards import Sample
+from mccomd_models.training.shards import Branch, Sample
 from mccomd_models.training.sources import Source
 
 __all__ = ["CONVENTION", "END", "Maker"]
@@ -36,6 +36,7 @@ CONVENTION = PromptConvention(
 )
 END = "<|endoftext|>"
 CHARS_PER_TOKEN = 3.2  # of Python in SmolLM2's vocabulary, measured over sympy; only a first guess
+GROUP_CHARS = 700  # between the first and the last of the holes that share a context
 
 
 class Maker:
@@ -53,22 +54,40 @@ class Maker:
         statements = find_statements(source.text, tree, rng)
         count = min(self._shape.per_file, 1 + len(statements) // 4) if statements else 0
         for statement in rng.sample(statements, count):
-            if rng.random() < self._shape.spans:
-                hole = span_hole(source.text, rng)
-            else:
-                hole = pick_hole(source.text, statement, rng)
-            if hole is not None:
-                sample = self.of_hole(source, hole, retriever, rng)
+            holes = self._holes(source.text, statements, statement, rng)
+            if holes:
+                sample = self.of_holes(source, holes, retriever, rng)
                 if sample is not None:
                     yield sample
 
-    def of_hole(
-        self, source: Source, hole: Hole, retriever: Retriever | None, rng: random.Random
+    def _holes(
+        self, text: str, statements: list[Statement], first: Statement, rng: random.Random
+    ) -> list[Hole]:
+        """One hole, or as many as may share a context: in statements that follow, two of them in the last.
+
+        Those in earlier statements do not reach the suffix, as where code is written from the top.
+        """
+        if rng.random() < self._shape.spans:
+            found = [span_hole(text, rng)]
+        elif self._shape.holes == 1:
+            found = [pick_hole(text, first, rng)]
+        else:
+            at = statements.index(first)
+            near = [s for s in statements[at:] if s.end - first.start <= GROUP_CHARS]
+            near = near[: rng.randint(1, self._shape.holes - 1)]
+            found = [pick_hole(text, statement, rng) for statement in [*near, near[-1]]]
+        holes = {hole.start: hole for hole in found if hole is not None}
+        return [holes[start] for start in sorted(holes)]
+
+    def of_holes(
+        self, source: Source, holes: Sequence[Hole], retriever: Retriever | None, rng: random.Random
     ) -> Sample | None:
-        """The sample of one hole; None when it is longer than allowed."""
+        """The sample of some holes, in the order of the text; None when it is longer than allowed.
+
+        Each hole's prompt is the daemon's, with its own end of the prefix and the last one's suffix.
+        """
         text, shape = source.text, self._shape
-        prefix, middle = text[: hole.start], text[hole.start : hole.end]
-        suffix = text[hole.end :]
+        prefix, suffix = text[: holes[0].start], text[holes[-1].end :]
         if rng.random() < shape.without_suffix:
             suffix = ""
         room, shown = _between(shape.snippet, rng), rng.random() < shape.with_snippets
@@ -82,19 +101,35 @@ class Maker:
             limit=4,
         )
         snippets = retriever.search(query) if retriever is not None and shown else []
-        seen = replace(
-            query,
-            prefix=_last(prefix, _between(shape.prefix, rng)),
-            suffix=_first(suffix, _between(shape.suffix, rng)),
-        )
-        # Room enough that build_prompt cuts nothing but snippets: what it would cut was cut above, at random.
+        begins = holes[0].start - len(_last(prefix, _between(shape.prefix, rng)))
+        suffix = _first(suffix, _between(shape.suffix, rng))
+        # Room enough that build_prompt cuts nothing but snippets: what it would cut was cut above.
         budget = Budget(8 * shape.max_tokens, room)
-        prompt = build_prompt(seen, snippets, self._convention, self._encoder, budget)
-        wanted = [*self._encoder.encode(prompt.healed + middle), self._end]
-        ids = [*prompt.ids, *wanted]
+        prompts, wanted = [], []
+        for hole in holes:
+            seen = replace(query, prefix=text[begins : hole.start], suffix=suffix)
+            prompt = build_prompt(seen, snippets, self._convention, self._encoder, budget)
+            middle = prompt.healed + text[hole.start : hole.end]
+            prompts.append(list(prompt.ids))
+            wanted.append([*self._encoder.encode(middle), self._end])
+        ids, branches = _joined(prompts, wanted)
         if len(ids) > shape.max_tokens:
             return None
-        return Sample(np.array(ids, np.uint16), len(prompt.ids), hole.kind)
+        kept = branches if len(branches) > 1 else ()
+        return Sample(np.array(ids, np.uint16), branches[0].middle, holes[0].kind, kept)
+
+
+def _joined(prompts: list[list[int]], wanted: list[list[int]]) -> tuple[list[int], tuple[Branch, ...]]:
+    """The last prompt but for its last id, which all share as far as they agree with it; then branches."""
+    ids = prompts[-1][:-1]
+    trunk, branches = len(ids), []
+    for prompt, middle in zip(prompts, wanted, strict=True):
+        pairs = enumerate(zip(prompt[:-1], ids[:trunk], strict=False))
+        seen = next((at for at, (one, other) in pairs if one != other), min(len(prompt) - 1, trunk))
+        start = len(ids)
+        ids += [*prompt[seen:], *middle]
+        branches.append(Branch(seen, start, len(ids) - len(middle)))
+    return ids, tuple(branches)
 
 
 def _between(span: tuple[int, int], rng: random.Random) -> int:
