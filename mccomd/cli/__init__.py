@@ -12,6 +12,7 @@ import click
 from mccomd import __version__
 from mccomd.cli.bench import bench
 from mccomd.cli.bench_cascade import cascade
+from mccomd.cli.bench_drafts import drafts
 from mccomd.cli.bench_index import index as bench_index
 from mccomd.cli.bench_retrieval import retrieval
 from mccomd.cli.cloud import cloud
@@ -75,6 +76,7 @@ for command in (
 bench.add_command(bench_index)
 bench.add_command(retrieval)
 bench.add_command(cascade)
+bench.add_command(drafts)
 
 
 def main() -> None:

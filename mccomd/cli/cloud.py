@@ -93,6 +93,7 @@ _FIM = {
 def _drafts(caps: dict[str, Any]) -> str:
     able = [caps["draft"]] if caps["draft"] != "none" else []
     able += ["priming"] if caps["prime"] else []
+    able += ["reading a prompt ahead"] if caps["keeps_prompts"] else []
     able += [f"verification ({caps['verify']})"] if caps["verify"] != "none" else []
     if not able:
         return "nothing" if caps["proved"] else "not known yet: `mccomd cloud probe`"

@@ -143,11 +143,17 @@ class Adapter:
 
     async def look(self, url: str) -> tuple[Mapping[str, str], Any]:
         """(headers, body) of a GET during a probe; raises CloudError."""
-        call = Call(
-            url, time.monotonic() + PROBE_S, auth=self.auth, trial=True, report=CloudReport(), purpose=PROBE
-        )
-        async with self.transport.send(call) as response:
+        async with self.transport.send(self._looking(url)) as response:
             return response.headers, await response.json()
+
+    async def look_at_text(self, url: str) -> str:
+        """What is no JSON; raises CloudError."""
+        async with self.transport.send(self._looking(url)) as response:
+            return await response.text()
+
+    def _looking(self, url: str) -> Call:
+        until = time.monotonic() + PROBE_S
+        return Call(url, until, auth=self.auth, trial=True, report=CloudReport(), purpose=PROBE)
 
     def probe_request(self, prefix: str, max_tokens: int = 8) -> CloudRequest:
         deadline = time.monotonic() + PROBE_S

@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from mccomd.cloud import ahead
@@ -91,7 +91,7 @@ class StrategyBackend:
         """Why nothing is primed ahead of an answer; "" where it is."""
         if self._adapter.endpoint.strategy not in ("auto", "prime"):
             return f"the strategy is {self._adapter.endpoint.strategy}"
-        if not self.caps.prime:
+        if not (self.caps.prime or self.caps.keeps_prompts):
             return "the endpoint has not proved that it can be primed"
         if self.estimates.ttft_ms is None:
             return "its times are not known yet"
@@ -205,16 +205,19 @@ class StrategyBackend:
         settled = settle(scores)
         report.drafted, report.accepted = len(scores.rows), settled.accepted
         text, finished = settled.text, settled.finished
-        if banned and settled.accepted == len(scores.rows) and draft.rstrip() == banned:
+        agrees = settled.accepted == len(scores.rows)
+        written = settled.accepted + (tokens_in(scores.continuation) if agrees else 1)
+        if banned and agrees and draft.rstrip() == banned:
             branch = best_branch(scores.rows)
             if branch is None:
                 report.why += "; the large model agrees with what was rejected"
                 yield draft  # not shown: see shown.py
                 return
             report.why += "; it agrees with what was rejected: another way from its least sure token"
-            text, finished = branch.text, False
+            text, finished, written = branch.text, False, branch.rows + 1
         yield text
-        if finished:
+        request = replace(request, max_tokens=request.max_tokens - written)  # one cap for both calls
+        if finished or request.max_tokens < 1:
             return
         before = report.prompt_tokens, report.output_tokens  # of the scoring: the stream counts anew
         report.prompt_tokens = report.output_tokens = 0

@@ -33,6 +33,7 @@ class Caps:
     draft: Draft = "none"  # a field that takes a draft
     verify: Verify = "none"  # how the scores of a prompt can be had
     prime: bool = False  # its n-gram pool is shared between requests
+    keeps_prompts: bool = False  # what it has read of a prompt is not read again
     max_stops: int = 4
     n_ctx: int | None = None
     bills_rejected: bool = False  # tokens of a draft that were not used cost money

@@ -8,6 +8,7 @@ is only documented to do is tried by the probe before it is used.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
@@ -29,6 +30,9 @@ PROBE_DRAFT = " 15 16 17 18 19 20"
 PROBE_LONG = "".join(f"value_{number} = {number * number}\n" for number in range(12))  # some 100 tokens
 SCORE_TOKENS = 4
 """Asked for behind a draft: enough to see a statement end. The answer to a wrong draft is not waited for."""
+
+
+_HITS = re.compile(r"^vllm:prefix_cache_hits_total\{[^\n]*\} (\d{1,20}(?:\.\d{1,20})?(?:e\+\d\d?)?)$", re.M)
 
 
 class Completions(Adapter):
@@ -90,6 +94,12 @@ class Completions(Adapter):
         )
         return replace(scores, rows=(first, *scores.rows[1:]))
 
+    async def prime(self, request: CloudRequest, draft: str) -> None:
+        """Have the prompt read, for a server that keeps it; nothing of the draft is of use to it."""
+        if not self.caps.keeps_prompts:
+            await super().prime(request, draft)
+        await self._read(request)
+
     async def probe(self) -> Caps:
         """Which server it is; scores and a native draft, each with a text whose answer is known."""
         notes = await self._meet()
@@ -116,9 +126,13 @@ class Completions(Adapter):
                 draft = "none"
             told = f"accepted {request.report.accepted} tokens of a draft" if text else "gave no text"
             notes.append(f"{told} that is right")
+        keeps = self.dialect.caches and await self._keeps_prompts()
+        if keeps:
+            notes.append("keeps what it has read of a prompt")
         return replace(
-            self.caps, proved=True, verify=verify, draft=draft, score_token_ms=each_ms, notes=tuple(notes)
-        )
+            self.caps, proved=True, verify=verify, draft=draft, keeps_prompts=keeps, score_token_ms=each_ms,
+            notes=tuple(notes),
+        )  # fmt: skip
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -145,6 +159,33 @@ class Completions(Adapter):
             return []
         self.caps = known_of(met, replace(self.caps, dialect=name))
         return [f"says that it is {name}"]
+
+    async def _read(self, request: CloudRequest) -> Any:
+        """One token is the least that can be asked for."""
+
+        def body() -> dict[str, Any]:
+            return self._base(request) | {"max_tokens": 1}
+
+        found = await self.ask(f"{self.endpoint.url}/completions", body, request)
+        self._count(found, request)
+        return found
+
+    async def _keeps_prompts(self) -> bool:
+        """Whether a prompt of some blocks (of 16 tokens on a GPU, 128 on a CPU) is read once only.
+
+        By the server's own count, where it gives one; else by vLLM's metrics, which a proxy may hide.
+        """
+        request = self.probe_request(PROBE_LONG * 4)
+        await self._read(request)
+        usage = (await self._read(request)).get("usage")
+        details = usage.get("prompt_tokens_details") if isinstance(usage, Mapping) else None
+        if isinstance(details, Mapping) and whole(details.get("cached_tokens")):
+            return True
+        try:
+            text = await self.look_at_text(f"{self.endpoint.url.removesuffix('/v1')}/metrics")
+        except CloudError:
+            return False
+        return any(float(found) > 0 for found in _HITS.findall(text))
 
     async def _time_scoring(self) -> float:
         """Milliseconds for each token of a prompt; the first scoring, before it, made the server ready."""

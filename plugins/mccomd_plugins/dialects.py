@@ -22,6 +22,7 @@ class Dialect:
     verify: Verify = "none"
     max_stops: int = 4
     usage: bool = True  # stream_options.include_usage
+    caches: bool = False  # may keep what it has read of a prompt; tried by the probe
     special_text: bool = False  # skip_special_tokens: false makes markers text; then no stop strings
     reads_cache_when_scoring: bool = True
     bills_rejected: bool = False
@@ -32,8 +33,8 @@ DIALECTS = {
     # vLLM leaves special tokens out of its text and goes on behind them, so that a stop string of theirs is
     # never met; and it holds back as many characters as a stop string has: 1.0 s instead of 3.3 until the
     # first text with Qwen's markers (0.32.0 on a CPU).
-    "vllm": Dialect(verify="vllm", reads_cache_when_scoring=False, special_text=True),
-    "sglang": Dialect(verify="sglang"),
+    "vllm": Dialect(verify="vllm", reads_cache_when_scoring=False, special_text=True, caches=True),
+    "sglang": Dialect(verify="sglang", caches=True),
     "fireworks": Dialect("/inference/v1", draft="speculation", verify="echo"),
     "together": Dialect(verify="echo"),
     "deepseek": Dialect("/beta", suffix=True, max_stops=16),

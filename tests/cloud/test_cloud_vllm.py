@@ -16,15 +16,18 @@ from typing import Any
 import pytest
 
 from mccomd.bench.endpoint import Peer
+from mccomd.cloud.adapter import dialect_of
 from mccomd.cloud.backend import StrategyBackend
+from mccomd.cloud.caps import CapsFile
 from mccomd.cloud.rows import last_rows, vllm_row
 from mccomd.cloud.sse import ServerSentEvents
 from mccomd.cloud.transport import HttpTransport
 from mccomd.cloud.verify import accept
 from mccomd.errors import CloudError
-from mccomd.hooks import CloudRequest, PluginContext
+from mccomd.hooks import CloudRequest
 from mccomd.outgoing import Endpoint
 from mccomd_plugins import completions
+from mccomd_plugins.dialects import DIALECTS
 
 from .large_model import LargeModel
 from .record_vllm import asked
@@ -61,10 +64,11 @@ def with_backend(
     async def work() -> Any:
         transport = HttpTransport(peer.url, stall_s=60)
         endpoint = Endpoint(**({"url": peer.url, "model": "smollm2"} | fields))
-        context = PluginContext({}, None, transport, endpoint, "")  # type: ignore[arg-type]
-        (backend,) = completions.mccomd_backends(context)
+        adapter = completions.Completions(endpoint, transport, dialect_of(endpoint, DIALECTS, "completions"))
+        # Never to explore: what is chosen is what pays.
+        backend = StrategyBackend("completions", adapter, CapsFile("", "", endpoint), dice=lambda: 1.0)
         try:
-            return await use(backend)  # type: ignore[arg-type]
+            return await use(backend)
         finally:
             await transport.aclose()
 
@@ -165,6 +169,7 @@ def test_the_server_is_known_by_its_list_of_models(peer: Peer, server: Vllm) -> 
         return await backend.probe()
 
     caps = with_backend(peer, use)["caps"]
+    assert caps["keeps_prompts"]
     assert (caps["dialect"], caps["verify"], caps["n_ctx"]) == ("vllm", "vllm", server.n_ctx)
     assert not caps["reads_cache_when_scoring"]
     assert caps["score_token_ms"] > 0
@@ -244,3 +249,41 @@ def test_a_prompt_that_is_too_long_is_cut_after_its_refusal(peer: Peer, server: 
 
     assert with_backend(peer, use, dialect="vllm", strategy="plain") == ("width * height", 300)
     assert len(peer.posted()) <= 3
+
+
+def test_one_cap_holds_for_both_calls(peer: Peer) -> None:
+    """What goes on behind a draft may have the tokens that are left, not as many again."""
+    draft = "height * width + depth"
+
+    async def use(backend: StrategyBackend) -> CloudRequest:
+        await backend.probe()
+        wanted = request(draft=draft, max_tokens=6)
+        await text_of(backend, wanted)
+        return wanted
+
+    report = with_backend(peer, use, dialect="vllm", strategy="verify").report
+    scored, streamed = (received.body for received in peer.posted()[-2:])
+    assert "prompt_logprobs" in scored
+    assert streamed["max_tokens"] == 6 - report.accepted - 1 > 0
+
+
+@pytest.mark.parametrize("caches", [True, False])
+def test_a_server_that_keeps_prompts_is_given_them_ahead(peer: Peer, server: Vllm, caches: bool) -> None:
+    server.caches = caches
+
+    async def use(backend: StrategyBackend) -> tuple[str, CloudRequest]:
+        backend.estimates.plain_took(100.0, 200.0, 10)
+        await backend.probe()
+        if backend.why_not_ahead():
+            return backend.why_not_ahead(), request()
+        await backend.prime_ahead(request(draft="width + height"))
+        wanted = request(draft="width + height")
+        return await text_of(backend, wanted), wanted
+
+    said, wanted = with_backend(peer, use, dialect="vllm")
+    if not caches:
+        assert said == "the endpoint has not proved that it can be primed"
+        return
+    ahead, asked_for = (received.body for received in peer.posted()[-2:])
+    assert (ahead["max_tokens"], ahead["prompt"]) == (1, asked_for["prompt"])
+    assert (said, wanted.report.strategy) == ("width * height", "ahead")

@@ -20,6 +20,7 @@ __all__ = ["Vllm"]
 
 FINGERPRINT = "vllm-0.32.0-00000000"
 MOST_STOPS, MOST_SCORES = 4, 20
+BLOCK_CHARS = 256
 
 
 @dataclass
@@ -29,6 +30,9 @@ class Vllm:
     model: LargeModel
     name: str = "smollm2"
     n_ctx: int = 1000  # of the model behind it
+    caches: bool = True  # keeps what it has read, in blocks
+    read: list[str] = field(default_factory=list)  # prompts
+    hits: int = 0
     says: list[str] = field(default_factory=list)  # instead of the model's own words; `<|...|>` is special
 
     async def __call__(self, request: Received, out: Out) -> None:
@@ -40,10 +44,19 @@ class Vllm:
             status, kind, param, said = refusal
             error = {"message": said, "type": kind, "param": param, "code": status}
             await out.json({"error": error}, status)
-        elif request.body.get("stream"):
-            await self._stream(request.body, out)
         else:
-            await out.json(self._whole(request.body))
+            self._keep(request.body)
+            await (self._stream if request.body.get("stream") else self._send_whole)(request.body, out)
+
+    async def _send_whole(self, body: dict[str, Any], out: Out) -> None:
+        await out.json(self._whole(body))
+
+    def _keep(self, body: dict[str, Any]) -> None:
+        """A prompt that is scored is kept, and not looked up."""
+        prompt = str(body["prompt"])
+        if self.caches and "prompt_logprobs" not in body and any(prompt.startswith(old) for old in self.read):
+            self.hits += len(prompt) // BLOCK_CHARS
+        self.read.append(prompt)
 
     async def _get(self, path: str, out: Out) -> None:
         match path:
@@ -61,6 +74,15 @@ class Vllm:
                 await out.json({"object": "list", "data": [model]})
             case "/version":
                 await out.json({"version": "0.32.0"})
+            case "/metrics":
+                labels = f'{{engine="0",model_name="{self.name}"}}'
+                await out.head(200, "text/plain; version=0.0.4; charset=utf-8")
+                await out.chunk(
+                    "# TYPE vllm:prefix_cache_hits_total counter\n"
+                    f"vllm:prefix_cache_hits_total{labels} {float(self.hits)}\n"
+                    f"vllm:prefix_cache_hits_created{labels} 1.7956904050402908e+09\n"
+                )
+                await out.end()
             case "/health":
                 await out.raw(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
             case _:
