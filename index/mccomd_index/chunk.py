@@ -66,19 +66,22 @@ def lines_between(text: str, first: int, last: int) -> list[str]:
     return split_lines(text[at:] if at else text, count)[before:count]
 
 
-def chunk(lines: list[str], language: str, defined: Sequence[Definition] = ()) -> list[Chunk]:
+def chunk(
+    lines: list[str], language: str, defined: Sequence[Definition] = (), longest: int | None = None
+) -> list[Chunk]:
     """The chunks of a file, by start line.
 
     They follow definitions, where the language has any: long ones are cut into windows, short neighbours
     are joined. Everything else has overlapping windows.
 
-    defined: what the lines define.
+    defined: what the lines define.  longest: characters of a line, if known.
     """
     if defined or language == "python":
         spans = _joined(lines, _edges(lines, defined, ("#",) if language == "python" else _COMMENTS))
     else:
         spans = _trimmed_windows(lines, 0, len(lines), OVERLAP_STEP)
-    if max(map(len, lines), default=0) * LONGEST_DEFINITION > MAX_CHARS:
+    longest = max(map(len, lines), default=0) if longest is None else longest
+    if longest * LONGEST_DEFINITION > MAX_CHARS:
         spans = (part for span in spans for part in _fitting(lines, *span))
     return [Chunk(start + 1, end) for start, end in spans]
 

@@ -123,6 +123,7 @@ def taken_of(data: bytes, language: str) -> Taken:
         return Taken([], [])
     text = decode(data)
     lines = split_lines(text)
-    if filters.refuse_text(text, lines):
+    longest = max(map(len, lines))
+    if filters.refuse_text(text, lines, longest):
         return Taken([], [])
-    return taken("\n".join(lines) if "\r" in text else text, lines, language)
+    return taken("\n".join(lines) if "\r" in text else text, lines, language, longest)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 from .grammars import Found, parsed
@@ -33,6 +33,9 @@ class Definition(NamedTuple):
     start_line: int  # with its decorators
     line: int  # the one that its name stands on
     end_line: int
+
+
+_definition = partial(tuple.__new__, Definition)  # `_make` is the same in Python, five times slower
 
 
 def definitions(text: str, language: str) -> list[Definition]:
@@ -57,7 +60,6 @@ _CANDIDATE = re.compile(
     r"|(?P<code>(?<![ \t\f])[^\s#)\]}\"']))",
     re.M,
 )
-_TEXT = re.compile(r'"""[\s\S]*?(?:"""|\Z)|' + r"'''[\s\S]*?(?:'''|\Z)|#[^\n]*")
 _KEYWORDS = frozenset({"else", "try", "finally", "return", "yield", "lambda", "if", "for", "while", "with"})
 
 
@@ -87,31 +89,33 @@ class _Scan:
         self._values: set[tuple[str, str]] = set()
         self._line = 0
         self._counted = 0
+        self._found: list[Definition] = []
 
-    def run(self) -> Iterator[Definition]:
+    def run(self) -> list[Definition]:
         decorator: tuple[int, int] | None = None  # (indentation, line)
         for found in self._candidates():
             kind, indent = found.lastgroup, _width(found["indent"])
             if kind == "value" and self._is_local(indent):
                 continue
-            line = self._number(found.start() + 1)
-            before = self._before(found.start() + 1)
+            at = found.start() + 1
+            line = self._number(at)
             if kind == "decorator":
                 decorator = decorator or (indent, line)
-                yield from self._close(indent, before)
-            elif kind in ("function", "class"):
+                self._close(indent, at)
+            elif kind == "function" or kind == "class":
                 start = decorator[1] if decorator and decorator[0] == indent else line
-                yield from self._close(indent, before if start == line else start)
+                self._close(indent, at, 0 if start == line else start)
                 self._begin(indent, found[kind], kind, start, line)
                 if kind == "function" and found[kind] != "__init__":
                     self._next = self._behind_body(found)
                 decorator = None
             elif kind == "code":
-                yield from self._close(indent, before)
+                self._close(indent, at)
             else:
-                yield from self._value(found, indent, line, before)
+                self._value(found, indent, line, at)
         self._number(len(self._text))
-        yield from self._close(-1, self._before(len(self._text)))
+        self._close(-1, len(self._text))
+        return self._found
 
     def _is_local(self, indent: int) -> bool:
         """Whether a line of this indentation stands inside a function."""
@@ -124,10 +128,10 @@ class _Scan:
         self._note_member(indent)
         self._open.append(_Open(indent, name, kind, within.name if within else "", start, line))
 
-    def _value(self, found: re.Match[str], indent: int, line: int, before: int) -> Iterator[Definition]:
+    def _value(self, found: re.Match[str], indent: int, line: int, at: int) -> None:
         name, is_attribute = found["value"] or found["attribute"], found["attribute"] is not None
         if not is_attribute:
-            yield from self._close(indent, before)
+            self._close(indent, at)
         within = self._open[-1] if self._open else None
         if name in _KEYWORDS or len(self._values) >= MAX_VALUES:
             return
@@ -141,23 +145,28 @@ class _Scan:
             owner = within.name
         if wanted and (owner, name) not in self._values:
             self._values.add((owner, name))
-            yield Definition(name, "value", owner, line, line, line)
+            self._found.append(_definition((name, "value", owner, line, line, line)))
 
     def _note_member(self, indent: int) -> int:
         """The indentation of the innermost class's members: that of the first one seen."""
         return self._members.setdefault(len(self._open), indent)
 
-    def _close(self, indent: int, line: int) -> Iterator[Definition]:
-        """End what is open at this indentation or deeper."""
-        while self._open and self._open[-1].indent >= indent:
-            _, name, kind, container, start, at = self._open.pop()
+    def _close(self, indent: int, at: int, line: int = 0) -> None:
+        """End what is open at this indentation or deeper, before a place.
+
+        line: what stands there begins at this line; 0: behind the last line that is not blank.
+        """
+        while self._open and self._open[-1][0] >= indent:
+            line = line or self._before(at)
+            _, name, kind, container, start, own = self._open.pop()
             self._members.pop(len(self._open) + 1, None)
-            yield Definition(name, kind, container, start, at, max(at, line - 1))
+            end = line - 1 if line > own else own
+            self._found.append(_definition((name, kind, container, start, own, end)))
 
     def _candidates(self) -> Iterator[re.Match[str]]:
         """The lines that matter and do not begin within a long string, from `_next` on."""
         text = self._text
-        blocked = [found.span() for found in _TEXT.finditer(text) if text[found.start()] != "#"]
+        blocked = _long_strings(text)
         at = 0
         while (found := _CANDIDATE.search(text, self._next)) is not None:
             place, self._next = found.start(), found.end()
@@ -185,10 +194,37 @@ class _Scan:
         return self._line
 
 
+def _long_strings(text: str) -> list[tuple[int, int]]:
+    """Where the strings of three quotes stand, each to behind its end; what a comment holds is none.
+
+    Looks for quotes alone, then at their line for a comment: a fifth of the time of one pattern for all.
+    """
+    found = []
+    find = text.find
+    double, single, at = find('"""'), find("'''"), 0
+    while double >= 0 or single >= 0:
+        start, quote = (double, '"""') if single < 0 or 0 <= double < single else (single, "'''")
+        line = text.rfind("\n", at, start) + 1
+        if find("#", max(line, at), start) >= 0:
+            at = find("\n", start)
+            at = at if at >= 0 else len(text)
+        else:
+            at = find(quote, start + 3)
+            at = at + 3 if at >= 0 else len(text)
+            found.append((start, at))
+        if 0 <= double < at:
+            double = find('"""', at)
+        if 0 <= single < at:
+            single = find("'''", at)
+    return found
+
+
 @cache
 def _no_deeper(indent: int) -> re.Pattern[str]:
     return re.compile(rf"\n[ \t\f]{{0,{indent}}}[^\s#)\]}}\"']")
 
 
 def _width(margin: str) -> int:
-    return len(margin.replace("\f", "").expandtabs(8)) if margin else 0
+    if "\t" in margin or "\f" in margin:
+        return len(margin.replace("\f", "").expandtabs(8))
+    return len(margin)

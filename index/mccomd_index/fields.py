@@ -43,15 +43,15 @@ class Taken(NamedTuple):
     outline: list[Definition]  # by start line
 
 
-def taken(text: str, lines: list[str], language: str) -> Taken:
+def taken(text: str, lines: list[str], language: str, longest: int) -> Taken:
     """The chunks of a file with the words of each field, and what it defines.
 
-    text: its lines, joined by \\n.
+    text: its lines, joined by \\n.  longest: characters of a line.
     """
     outline = definitions(text, language)
     defined = sorted(outline, key=attrgetter("line"))
     places = [one.line for one in defined]
-    chunks = chunk(lines, language, defined)
+    chunks = chunk(lines, language, defined, longest)
     words = words_of_spans(text, lines, [(start - 1, end) for start, end in chunks])
     found = []
     for (start, end), spoken in zip(chunks, words, strict=True):

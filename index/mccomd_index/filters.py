@@ -125,9 +125,9 @@ def refuse_bytes(data: bytes) -> str | None:
     return "binary" if b"\0" in data else None
 
 
-def refuse_text(text: str, lines: list[str]) -> str | None:
-    """Why this text was not written by people; None: it may have been."""
-    longest = max(map(len, lines), default=0)
+def refuse_text(text: str, lines: list[str], longest: int | None = None) -> str | None:
+    """Why this text was not written by people; None: it may have been. longest: of the lines, if known."""
+    longest = max(map(len, lines), default=0) if longest is None else longest
     if longest > MAX_LINE or (len(text) > MAX_AVERAGE_LINE * len(lines) and len(lines) > 1):
         return "minified"
     if _MARK.search(text, 0, _MARK_REACH):

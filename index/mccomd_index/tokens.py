@@ -45,13 +45,14 @@ def words_of_spans(text: str, lines: Sequence[str], spans: Sequence[tuple[int, i
     """
     data = text.encode("utf-8", "replace")
     lengths = map(len, lines if len(data) == len(text) else data.split(b"\n"))
-    starts = [0, *accumulate(length + 1 for length in lengths)]
+    before = [0, *accumulate(lengths)]  # bytes in the lines before each, without their ends
     data = data.translate(_TABLE)
     cuts = sorted({cut for span in spans for cut in span})
     numbers = {cut: number for number, cut in enumerate(cuts)}
     expand = _EXPANSIONS.__getitem__
     pieces = [
-        "".join(map(expand, data[starts[start] : starts[end]].split())) for start, end in pairwise(cuts)
+        "".join(map(expand, data[before[start] + start : before[end] + end].split()))
+        for start, end in pairwise(cuts)
     ]
     return ("".join(pieces[numbers[start] : numbers[end]]) for start, end in spans)
 

@@ -50,7 +50,7 @@ class Limits:
     depth: int = 2  # of base classes
     similar: int = 24  # places looked at for their likeness
     likely: int = 10  # of them read
-    classes: int = 12  # of imported classes whose members are looked at
+    classes: int = 3  # of imported classes whose members are looked at, the likeliest
 
 
 WEIGHTS = Weights()
