@@ -151,7 +151,8 @@ class Completions(Adapter):
         known = [model for model in models if isinstance(model, Mapping)] if isinstance(models, list) else []
         own = next((model for model in known if model.get("id") == self.endpoint.model), None)
         if own is None:
-            return [f"has no model {self.endpoint.model!r} in its list"] if known else []
+            names = ", ".join(str(model.get("id")) for model in known[:5])
+            return [f"has no model {self.endpoint.model!r} in its list: {names}"] if known else []
         self.caps = replace(self.caps, n_ctx=whole(own.get("max_model_len")) or self.caps.n_ctx)
         name = str(own.get("owned_by"))
         met = DIALECTS.get(name)
