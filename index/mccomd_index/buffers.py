@@ -59,7 +59,7 @@ class _Buffer:
         data = text.encode("utf-8", "surrogatepass")
         made = cls(path, text, frozenset(map(blob_id, _as_saved(data))))
         chunks, outline = taken_of(data, language_of(path))
-        made.outline = Outline(outline)
+        made.outline = Outline.of(outline)
         for one in apart(outline):
             made.names.setdefault(one.name, []).append(one)
         for start, end, words in chunks:

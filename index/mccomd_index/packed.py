@@ -7,9 +7,11 @@ Pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from functools import cached_property, partial
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
+from operator import add
+from typing import overload
 
 from .definitions import Definition
 from .errors import CorruptError
@@ -21,28 +23,61 @@ _definition = partial(tuple.__new__, Definition)  # `_make` is the same in Pytho
 _LETTERS = {letter: kind for kind, letter in KINDS.items()}
 
 
-class Outline(tuple[Definition, ...]):
-    """What a content defines, by start line, and what follows from it, found once."""
+Columns = tuple[Sequence[str], str, Sequence[str], Sequence[int], Sequence[int], Sequence[int]]
+"""Of definitions: name, letter of the kind, container, start line, line, end line."""
+_NOTHING: Columns = ((), "", (), (), (), ())
 
-    @cached_property
-    def _members(self) -> dict[int, list[Definition]]:
-        return {}
+
+class Outline(Sequence[Definition]):
+    """What a content defines, by start line; each is made when it is asked for, as a round asks for few."""
+
+    def __init__(self, columns: Columns = _NOTHING) -> None:
+        self.columns = columns
+        _, self._kinds, self._owners, _, self._lines, _ = columns
+        self._members: dict[int, list[Definition]] = {}
+
+    @classmethod
+    def of(cls, found: Sequence[Definition]) -> Outline:
+        """Of definitions by start line."""
+        if not found:
+            return cls()
+        names, kinds, owners, starts, lines, ends = zip(*found, strict=True)
+        return cls((names, "".join(map(KINDS.__getitem__, kinds)), owners, starts, lines, ends))
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __iter__(self) -> Iterator[Definition]:
+        names, kinds, *rest = self.columns
+        return map(_definition, zip(names, map(_LETTERS.__getitem__, kinds), *rest, strict=True))
+
+    @overload
+    def __getitem__(self, at: int) -> Definition: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Definition]: ...
+    def __getitem__(self, at: int | slice) -> Definition | Sequence[Definition]:
+        if isinstance(at, slice):
+            return [*self][at]
+        names, kinds, owners, starts, lines, ends = self.columns
+        return Definition(names[at], _LETTERS[kinds[at]], owners[at], starts[at], lines[at], ends[at])
 
     def members(self, line: int) -> list[Definition]:
         """What the class whose name stands at a line has; nothing where there is none."""
         found = self._members.get(line)
         if found is None:
-            owner = next((one for one in self if one.line == line and one.kind == "class"), None)
-            found = self._members[line] = [] if owner is None else self._of(owner)
+            owners = (n for n, at in enumerate(self._lines) if at == line and self._kinds[n] == "c")
+            owner = next(owners, None)
+            found = self._members[line] = [] if owner is None else self._of(self[owner])
         return found
 
     def _of(self, owner: Definition) -> list[Definition]:
-        name, first, last = owner.name, owner.line, owner.end_line
-        return [one for one in self if one.container == name and first <= one.line <= last]
+        name, first, last, lines = owner.name, owner.line, owner.end_line, self._lines
+        inside = [n for n, of in enumerate(self._owners) if of == name and first <= lines[n] <= last]
+        return [self[n] for n in inside]
 
     def within(self, first: int, last: int) -> list[Definition]:
         """Those whose name stands in these lines."""
-        return [one for one in self if first <= one.line <= last]
+        return [self[n] for n, line in enumerate(self._lines) if first <= line <= last]
 
 
 def packed(found: Sequence[Definition]) -> str:
@@ -69,16 +104,12 @@ def unpacked(text: str) -> Outline:
     try:
         names, kinds, owners, owned, starts, lines, ends = json.loads(text)
         firsts = list(accumulate(starts))
-        at = [first + more for first, more in zip(firsts, lines, strict=True)]
-        lasts = [line + more for line, more in zip(at, ends, strict=True)]
-        columns = (
-            names.split(" "),
-            map(_LETTERS.__getitem__, kinds),
-            map(owners.__getitem__, owned),
-            firsts,
-            at,
-            lasts,
-        )
-        return Outline(map(_definition, zip(*columns, strict=True)))
+        at = list(map(add, firsts, lines))
+        lasts = list(map(add, at, ends))
+        found = Outline((names.split(" "), kinds, list(map(owners.__getitem__, owned)), firsts, at, lasts))
+        whole = {len(column) for column in (*found.columns, lines, ends)} == {len(at)}
+        if not (whole and set(kinds) <= _LETTERS.keys()):
+            raise ValueError("columns")
+        return found
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise CorruptError(f"an outline is damaged: {text[:80]!r}") from error

@@ -25,6 +25,14 @@ from .mapped import Mapped
 BULK_HEAP = 64_000_000  # bytes; 30 to 200 MB make no difference in speed on 28 MB of source
 SMALL_HEAP = 15_000_000  # Tantivy's minimum
 MAX_TERMS = 60
+_UNWRITABLE = (
+    "No space left",
+    "File too large",  # a limit of this process; taken for damage, it would cost the index that stands
+    "Permission denied",
+    "Read-only file system",
+    "Disk quota",
+    "os error 30",
+)
 _NAMES = tuple(field.name for field in FIELDS)
 MAX_CONSIDERED = 800  # distinct words of a query that are looked up at all, 1 µs each
 
@@ -214,7 +222,7 @@ def _explained(folder: Path) -> Iterator[None]:
 
 def _sorted_out(folder: Path, error: Exception) -> Exception:
     text = str(error)
-    for sign in ("No space left", "Permission denied", "Read-only file system", "Disk quota", "os error 30"):
+    for sign in _UNWRITABLE:
         if sign in text:
             return FolderError(f"{folder}: cannot be written: {text}")
     return CorruptError(f"{folder}: damaged: {text}")

@@ -119,10 +119,16 @@ class Views:
 
         CorruptError: it is damaged.  FolderError: it cannot be opened.
         """
-        if found_format(folder) != FORMAT:
-            return None
-        with _explained(folder):
-            return cls(folder, _connect(folder, "rw"))
+        before = identity(folder)
+        try:
+            if found_format(folder) != FORMAT:
+                return None
+            with _explained(folder):
+                return cls(folder, _connect(folder, "rw"))
+        except FolderError:
+            if identity(folder) == before:
+                raise
+        return cls.open(folder)  # begun anew between two looks at it
 
     @classmethod
     def create(cls, folder: Path, generation: str) -> Views:

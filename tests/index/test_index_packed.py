@@ -149,7 +149,8 @@ def test_what_goes_on_with_a_definition_is_not_another_one() -> None:
 
 
 def test_members_and_what_stands_between_lines() -> None:
-    found = Outline(definitions(TEXTS["python"], "python"))
+    found = Outline.of(definitions(TEXTS["python"], "python"))
+    assert list(found) == definitions(TEXTS["python"], "python") == [*found[:2], *found[2:]]
     assert [one.name for one in found.members(5)] == ["size", "__init__", "kept", "get"]
     assert (found.members(4), found.members(17)) == ([], [])
     assert [one.name for one in found.within(6, 8)] == ["size", "__init__"]
