@@ -6,7 +6,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODELS = ("smollm2-135m",)
+MODELS = ("mccomd-135m",)
 
 
 class ShippedModels(BuildHookInterface[Any]):

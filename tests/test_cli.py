@@ -60,7 +60,7 @@ def test_complete_starts_the_daemon_and_answers(run: Run, repository: Path) -> N
     found = as_json(run("complete", f"{repository}/report.py:8:8", "--json"))
     for key in ("request_id", "text", "source", "model", "confidence", "ms", "finish", "snippets"):
         assert key in found
-    assert found["model"] == "smollm2-135m"
+    assert found["model"] == "mccomd-135m"
     assert found["source"] in ("local", "none")
     for snippet in found["snippets"]:
         assert {"path", "start_line", "end_line", "score", "commit"} <= snippet.keys()
@@ -72,7 +72,7 @@ def test_complete_starts_the_daemon_and_answers(run: Run, repository: Path) -> N
 def test_complete_for_people(run: Run, repository: Path) -> None:
     done = run("complete", "report.py:8:9", cwd=repository)
     assert done.returncode == 0
-    assert "smollm2-135m, confidence" in done.stdout
+    assert "mccomd-135m, confidence" in done.stdout
     assert "from geometry.py:" in done.stdout
 
 
@@ -165,7 +165,7 @@ def test_status_and_plugins(run: Run, repository: Path) -> None:
         "clients",
         "rss_mb",
     } <= found.keys()
-    assert found["model"]["name"] == "smollm2-135m"
+    assert found["model"]["name"] == "mccomd-135m"
     assert str(repository) in [entry["repository"] for entry in found["repositories"]]
     row = as_json(run("plugins", "--json"))
     assert {"name", "kind", "version", "state", "reason"} <= row.keys()

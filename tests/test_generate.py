@@ -16,7 +16,7 @@ from mccomd.types import CancelToken, Finish, Query
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    engine = Engine(shipped_models()["smollm2-135m"], EngineOptions(context_tokens=1280))
+    engine = Engine(shipped_models()["mccomd-135m"], EngineOptions(context_tokens=1280))
     yield engine
     engine.close()
 

@@ -30,7 +30,7 @@ def copy_of_the_model(folder: Path) -> Path:
     Not as symbolic ones: external data outside the model's folder is refused.
     """
     folder.mkdir()
-    for file in shipped_models()["smollm2-135m"].iterdir():
+    for file in shipped_models()["mccomd-135m"].iterdir():
         if file.suffix == ".data":
             with contextlib.suppress(OSError):
                 os.link(file, folder / file.name)
@@ -80,7 +80,7 @@ def test_a_damaged_model(
 
 def test_a_model_nobody_ships(start: Callable[..., Daemon]) -> None:
     completion, model = ask(start('[model]\nname = "gpt-9"\n'))
-    assert "shipped are smollm2-135m" in model["reason"]
+    assert "shipped are mccomd-135m" in model["reason"]
     assert "gpt-9" in completion["reason"]
 
 

@@ -130,7 +130,7 @@ def test_heal(prefix: str, healed: str) -> None:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    folder = shipped_models()["smollm2-135m"]
+    folder = shipped_models()["mccomd-135m"]
     return Tokenizer(folder, (), load_manifest(folder).vocab)
 
 

@@ -53,7 +53,7 @@ def _key(
 class ModelConfig:
     """The local model."""
 
-    name: str = _key("smollm2-135m", "a model that comes with mccomd")
+    name: str = _key("mccomd-135m", "a model that comes with mccomd")
     folder: str = _key("", 'a model folder of your own, absolute or from ~; overrides name; "" = none')
     threads: int = _key(
         0, "for computing; 0 = as many as there are physical cores", unit="threads", low=0, high=256

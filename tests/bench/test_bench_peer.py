@@ -23,7 +23,7 @@ from tests.conftest import Daemon
 
 def test_the_peers_prompt_is_as_long_as_the_daemons(tmp_path: Path, start: Callable[..., Daemon]) -> None:
     daemon = start("[completion]\nsnippets = 0\n[power]\nmode = 'full'\n")
-    folder = resolve_model("smollm2-135m")
+    folder = resolve_model("mccomd-135m")
     manifest = load_manifest(folder)
     encoder = LineEncoder(Tokenizer(folder, manifest.prompt.token_names(), manifest.vocab))
     answered = []

@@ -26,7 +26,7 @@ class LargeModel:
 
     @cached_property
     def _loaded(self) -> tuple[Session, Tokenizer, list[int], int]:
-        folder = resolve_model("smollm2-135m")
+        folder = resolve_model("mccomd-135m")
         manifest = load_manifest(folder)
         tokenizer = Tokenizer(folder, manifest.prompt.token_names(), manifest.vocab)
         bos = [tokenizer.token_id(manifest.prompt.bos)] if manifest.prompt.bos else []

@@ -104,7 +104,7 @@ def test_ghost_text_of_the_real_model_and_what_is_counted(
     poll(lambda: grown("shown") and grown("accepted"), "the daemon counts it")
     status = nvim.status()
     assert "connection  connected" in status
-    assert "smollm2-135m, ready" in status
+    assert "mccomd-135m, ready" in status
     assert f"{repository}: current, 3 files" in status
     assert "last answer local, confidence 0." in status
 

@@ -17,7 +17,7 @@ from mccomd.engine.line_encoder import MAX_PIECES, LineEncoder
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    folder = shipped_models()["smollm2-135m"]
+    folder = shipped_models()["mccomd-135m"]
     return Tokenizer(folder, [], load_manifest(folder).vocab)
 
 

@@ -18,7 +18,7 @@ from mccomd.types import CancelToken, Finish, Query
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    return shipped_models()["smollm2-135m"]
+    return shipped_models()["mccomd-135m"]
 
 
 @pytest.fixture(scope="module")

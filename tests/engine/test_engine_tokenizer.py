@@ -14,7 +14,7 @@ from mccomd.engine import Tokenizer
 from mccomd.errors import ArtifactError, EngineError
 from tests.engine.tiny import Tiny
 
-SHIPPED = Path(__file__).resolve().parents[2] / "models" / "smollm2-135m"
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "mccomd-135m"
 SMOLLM2_SPECIAL = range(17)
 
 
