@@ -21,12 +21,14 @@ Token = tuple[int, str, float]  # id, text, log probability
 class LargeModel:
     """Loaded at its first use; one request at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "mccomd-135m") -> None:
+        """name: of a model that lies in this repository."""
+        self._name = name
         self._lock = threading.Lock()
 
     @cached_property
     def _loaded(self) -> tuple[Session, Tokenizer, list[int], int]:
-        folder = resolve_model("mccomd-135m")
+        folder = resolve_model(self._name)
         manifest = load_manifest(folder)
         tokenizer = Tokenizer(folder, manifest.prompt.token_names(), manifest.vocab)
         bos = [tokenizer.token_id(manifest.prompt.bos)] if manifest.prompt.bos else []
