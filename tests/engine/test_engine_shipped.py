@@ -55,7 +55,10 @@ def test_the_files_are_the_ones_that_were_exported(folder: Path) -> None:
             "items.append(first)\nitems.append(second)\nitems.append(third)\nitems.append(first)\nitems.append(",
             "second)",
         ),
-        ("class Box:\n    def __init__(self, name, size):\n        self.name = name\n        self.size =", " size"),
+        (
+            "class Box:\n    def __init__(self, name, size):\n        self.name = name\n        self.size =",
+            " size",
+        ),
         ("import os\nimport sys\n\nroot = os.path.dirname(os.path.abspath(__file", "__))"),
         ("for i in range(10):\n    print(i)\n\nfor j in range(", "10):"),
     ],
