@@ -56,12 +56,11 @@ def write_own(models: Path, name: str) -> Path:
 
 
 def test_the_shipped_model_is_listed_and_whole(run: Run) -> None:
-    (listed,) = json_lines(run("list", "--json"))
-    assert listed["default"] is True
+    (listed,) = [model for model in json_lines(run("list", "--json")) if model["default"]]
     assert listed["name"] == SHIPPED
     assert {"parameters", "size_mb", "context", "fim", "license"} <= listed.keys()
-    (verified,) = json_lines(run("verify", "--json"))
-    assert (verified["name"], verified["ok"]) == (SHIPPED, True)
+    verified = json_lines(run("verify", "--json"))
+    assert (SHIPPED, True) in [(one["name"], one["ok"]) for one in verified]
 
 
 def test_a_model_is_imported_used_and_gone_back_from(run: Run, models: Path, tmp_path: Path) -> None:
@@ -117,7 +116,7 @@ def test_a_model_that_computes_something_else_is_damaged(run: Run, models: Path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("use", "nosuch"), f"no model 'nosuch': there are {SHIPPED}; `mccomd model import` adds others"),
+        (("use", "nosuch"), f"no model 'nosuch': there are {SHIPPED}"),
         (("verify", "nosuch"), "no model 'nosuch'"),
         (("import", "/dev/null"), "/dev/null: no such file or folder"),
         (("import", __file__), "neither a GGUF file nor a folder with config.json"),

@@ -78,6 +78,8 @@ def test_the_clouds_answer_is_an_update_of_the_local_one(cloudy: Daemon) -> None
     with cloudy.client() as client:
         local = ask(client, "x = ")
         update = client.wait_notification("update")
+        while not update["final"]:
+            update = client.wait_notification("update")
         assert local["route"] == "escalated: always"
         assert update["request_id"] == local["request_id"]
         assert (update["text"], update["source"], update["model"]) == ("from_the_cloud()", "cloud", "large")

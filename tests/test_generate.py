@@ -27,7 +27,7 @@ def generated(engine: Engine, prefix: str, suffix: str = "", max_tokens: int = 2
 
 
 CLASS = "class Point:\n    def __init__(self, first, second):\n        self.first = first\n"
-MAIN = 'def main():\n    pass\n\n\nif __name__ == "__main__":'
+MAIN = 'def main():\n    return 0\n\n\nif __name__ == "__main__":'
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_a_plugin_whose_hook_hangs_does_not_keep_the_daemon_from_starting(
 
 def test_a_retriever_that_hangs_for_ever_does_not_keep_it_from_ending(evil: Callable[..., Daemon]) -> None:
     daemon = evil(retrieve="threading.Event().wait()")
-    assert complete(daemon)["finish"] in ("stop", "length")
+    assert complete(daemon)["finish"] in ("stop", "length", "unsure")
     ends_well(daemon)
 
 
