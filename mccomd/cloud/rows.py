@@ -1,4 +1,4 @@
-"""The scores of a prompt in three wire shapes -> rows of the draft. Pure; nonsense raises CloudError.
+"""The scores of a prompt in three wire shapes -> what they say of a draft. Pure; nonsense raises CloudError.
 
 Without token ids the rows are found by their texts: a row that cannot be told from the prompt's makes the
 draft unverified, never wrongly verified.
@@ -9,11 +9,63 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mccomd.cloud.adapter import text_field
-from mccomd.cloud.verify import Row
+from mccomd.cloud.adapter import choices_of, text_field
+from mccomd.cloud.verify import Row, Scores
 from mccomd.errors import CloudError
 
-__all__ = ["check_rows", "last_rows", "legacy_rows", "sglang_row", "vllm_row"]
+__all__ = [
+    "check_rows",
+    "echo_scores",
+    "last_rows",
+    "legacy_rows",
+    "sglang_row",
+    "sglang_scores",
+    "vllm_row",
+    "vllm_scores",
+]
+
+
+def vllm_scores(found: Any, draft: str) -> Scores:
+    """Row i of prompt_logprobs holds the prompt's token and the best one; rank 1 is the best."""
+    (choice, *_) = choices_of(found) or [{}]
+    rows = choice.get("prompt_logprobs")
+    if not isinstance(rows, list):
+        raise CloudError("the endpoint ignores prompt_logprobs")
+    read = last_rows([vllm_row(row) for row in rows[1:]], draft)
+    return Scores(read, text_field(choice, "text"), choice.get("finish_reason") == "stop")
+
+
+def sglang_scores(found: Any, draft: str) -> Scores:
+    """Of /generate: a list of rows, and one of their alternatives."""
+    meta = found.get("meta_info") if isinstance(found, Mapping) else None
+    if not isinstance(meta, Mapping) or not isinstance(meta.get("input_token_logprobs"), list):
+        raise CloudError("the endpoint ignores return_logprob")
+    tops = meta.get("input_top_logprobs")
+    if not isinstance(tops, list):
+        raise CloudError("the endpoint gives no alternatives")
+    read = [sglang_row(row, top) for row, top in zip(meta["input_token_logprobs"], tops, strict=False)]
+    reason = meta.get("finish_reason")
+    stopped = isinstance(reason, Mapping) and reason.get("type") == "stop"
+    return Scores(last_rows(read, draft), text_field(found, "text"), stopped)
+
+
+def echo_scores(found: Any, draft: str) -> Scores:
+    """The legacy shape: the prompt comes back before the answer, with a row for each token of both."""
+    (choice, *_) = choices_of(found) or [{}]
+    rows = legacy_rows(choice.get("logprobs"))
+    written = "".join(row.text if row else "" for row in rows)
+    text = text_field(choice, "text")
+    place = written.rfind(draft)
+    if place < 0 or draft not in text:
+        raise CloudError("the endpoint ignores echo")
+    continuation = text[text.rfind(draft) + len(draft) :]
+    until = len(written) - len(continuation) if written.endswith(continuation) else place + len(draft)
+    inside, at = [], 0
+    for row in rows:
+        at += len(row.text) if row else 0
+        if at <= until:
+            inside.append(row)
+    return Scores(last_rows(inside, draft), continuation, choice.get("finish_reason") == "stop")
 
 
 def last_rows(rows: Sequence[Row | None], draft: str) -> tuple[Row, ...]:

@@ -18,7 +18,7 @@ from mccomd.cloud.adapter import Adapter, choices_of, dialect_of, text_field, wh
 from mccomd.cloud.backend import StrategyBackend
 from mccomd.cloud.caps import Caps, CapsFile
 from mccomd.cloud.fim import Window, cut, template_for
-from mccomd.cloud.rows import check_rows, last_rows, legacy_rows, sglang_row, vllm_row
+from mccomd.cloud.rows import check_rows, echo_scores, sglang_scores, vllm_scores
 from mccomd.cloud.verify import Scores
 from mccomd.errors import CloudError
 from mccomd.hooks import Backend, CloudRequest, Endpoint, PluginContext, Transport, hookimpl
@@ -97,8 +97,9 @@ class Completions(Adapter):
     async def prime(self, request: CloudRequest, draft: str) -> None:
         """Have the prompt read, for a server that keeps it; nothing of the draft is of use to it."""
         if not self.caps.keeps_prompts:
-            await super().prime(request, draft)
+            return await super().prime(request, draft)
         await self._read(request)
+        return None
 
     async def probe(self) -> Caps:
         """Which server it is; scores and a native draft, each with a text whose answer is known."""
@@ -227,22 +228,13 @@ class Completions(Adapter):
             report.accepted = whole(metrics.get("speculation-prompt-matched-tokens"))
 
     async def _score_vllm(self, request: CloudRequest, draft: str) -> Scores:
-        """Row i of prompt_logprobs holds the prompt's token and the best one; rank 1 is the best."""
-
         def body() -> dict[str, Any]:
             prompt = self.prompt(self.template, request) + draft
             return self._base(request) | self._scoring(prompt) | {"prompt_logprobs": 1}
 
         found = await self.ask(f"{self.endpoint.url}/completions", body, request)
         self._count(found, request)
-        (choice, *_) = choices_of(found) or [{}]
-        rows = choice.get("prompt_logprobs")
-        if not isinstance(rows, list):
-            raise CloudError("the endpoint ignores prompt_logprobs")
-        read = [vllm_row(row) for row in rows[1:]]
-        return Scores(
-            last_rows(read, draft), text_field(choice, "text"), choice.get("finish_reason") == "stop"
-        )
+        return vllm_scores(found, draft)
 
     async def _score_sglang(self, request: CloudRequest, draft: str) -> Scores:
         """Native /generate: rows only from the end of the prompt on, so that its cache is used."""
@@ -258,21 +250,13 @@ class Completions(Adapter):
                     "return_text_in_logprobs": True}  # fmt: skip
 
         found = await self.ask(f"{root}/generate", body, request)
-        meta = found.get("meta_info") if isinstance(found, Mapping) else None
-        if not isinstance(meta, Mapping) or not isinstance(meta.get("input_token_logprobs"), list):
-            raise CloudError("the endpoint ignores return_logprob")
-        tops = meta.get("input_top_logprobs")
-        if not isinstance(tops, list):
-            raise CloudError("the endpoint gives no alternatives")
-        read = [sglang_row(row, top) for row, top in zip(meta["input_token_logprobs"], tops, strict=False)]
-        reason = meta.get("finish_reason")
-        stopped = isinstance(reason, Mapping) and reason.get("type") == "stop"
+        scores = sglang_scores(found, draft)
+        meta = found["meta_info"]
         request.report.prompt_tokens = whole(meta.get("prompt_tokens"))
         request.report.output_tokens = whole(meta.get("completion_tokens"))
-        return Scores(last_rows(read, draft), text_field(found, "text"), stopped)
+        return scores
 
     async def _score_echo(self, request: CloudRequest, draft: str) -> Scores:
-        """The legacy shape: the prompt comes back with a row for each of its tokens."""
         prompt = self.prompt(self.template, request)
 
         def body() -> dict[str, Any]:
@@ -283,21 +267,7 @@ class Completions(Adapter):
 
         found = await self.ask(f"{self.endpoint.url}/completions", body, request)
         self._count(found, request)
-        (choice, *_) = choices_of(found) or [{}]
-        rows = legacy_rows(choice.get("logprobs"))
-        written = "".join(row.text if row else "" for row in rows)
-        text = text_field(choice, "text")
-        place = written.rfind(draft)
-        if place < 0 or draft not in text:
-            raise CloudError("the endpoint ignores echo")
-        continuation = text[text.rfind(draft) + len(draft) :]
-        until = len(written) - len(continuation) if written.endswith(continuation) else place + len(draft)
-        inside, at = [], 0
-        for row in rows:
-            at += len(row.text) if row else 0
-            if at <= until:
-                inside.append(row)
-        return Scores(last_rows(inside, draft), continuation, choice.get("finish_reason") == "stop")
+        return echo_scores(found, draft)
 
 
 def _fewest_tokens(text: str) -> int:
