@@ -16,7 +16,7 @@ from mccomd.errors import MccomdError
 
 __all__ = ["EXTRA", "KNOWN", "gguf_of", "missing"]
 
-KNOWN = ("mccomd-135m", "smollm2-135m")
+KNOWN = ("mccomd-135m",)
 EXTRA = "pip install 'mccomd[bench]'"
 # The core imports nothing that makes models: the recipes run in a process of their own.
 _FETCH = (

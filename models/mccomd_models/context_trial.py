@@ -1,6 +1,6 @@
 """Which way of introducing repository context a model continues best.
 
-    python -m mccomd_models.context_trial --model models/smollm2-135m --repository PATH --cases 80
+    python -m mccomd_models.context_trial --model models/mccomd-135m --repository PATH --cases 80
 
 PATH is a Git repository, bare or not; the Python files of its HEAD are the material. A case is the rest of
 a random code line, given the text before it and the two most similar chunks of other files. Exact match

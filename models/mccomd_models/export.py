@@ -1,4 +1,6 @@
-"""From weights to a model folder: `python -m mccomd_models.export --out models/smollm2-135m`.
+"""From weights to a model folder; `python -m mccomd_models.export --out FOLDER`: the untrained ones.
+
+They are SmolLM2's, from which ours were trained (training/), to be measured against.
 
 The folder gets the graph, its data files, the tokenizer and, last, the manifest. Texts for people that
 stand in the folder (MODEL_CARD.md, LICENSE) are written by hand and left alone.

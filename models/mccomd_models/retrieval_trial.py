@@ -4,7 +4,7 @@ The real index, the real retrievers and the daemon's own prompt, at two kinds of
 lines that need a definition of another file (`mccomd bench retrieval`). Reported: nats a token of what truly
 followed, and the share of cursors where greedy decoding would have written it.
 
-    python -m mccomd_models.retrieval_trial --model models/smollm2-135m --repository PATH --cases 40
+    python -m mccomd_models.retrieval_trial --model models/mccomd-135m --repository PATH --cases 40
 """
 
 from __future__ import annotations

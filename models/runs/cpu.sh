@@ -10,7 +10,7 @@ set -euo pipefail
 clones=$1 folder=$2 tokens=${3:-1200000}
 here=$(cd "$(dirname "$0")/../.." && pwd)
 python=${PYTHON:-"$here/.venv/bin/python"}
-tokenizer=$(dirname "$(ls "$here"/models/*/tokenizer.json | head -1)")
+tokenizer=$here/models/mccomd-135m
 idle=$(command -v chrt > /dev/null && echo "chrt -i 0" || true)
 train=($idle nice -n 19 "$python" -m mccomd_models.training)
 

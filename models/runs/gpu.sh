@@ -20,7 +20,7 @@ train=("$python" -m mccomd_models.training)
 prepare() {
   local tokenizer clones=$1 folder=$2 each=(--per-file 40) few=(--per-repository 200 --per-file 2)
   [ -z "${SMALL:-}" ] || each=(--per-file 2 --per-repository 20) few=(--per-file 2 --per-repository 5)
-  tokenizer=$(dirname "$(ls "$here"/models/*/tokenizer.json | head -1)")
+  tokenizer=$here/models/mccomd-135m
   "${train[@]}" parts --start "${START:-smollm2}" --out "$folder/start"
   local make=("${train[@]}" prepare --repositories "$clones" --tokenizer "$tokenizer" --workers "$(nproc)" ${CORPUS:+--corpus "$CORPUS"})
   "${make[@]}" --out "$folder/data" "${each[@]}"

@@ -5,7 +5,7 @@ set -euo pipefail
 work=$1
 here=$(cd "$(dirname "$0")/../.." && pwd)
 python=${PYTHON:-"$here/.venv/bin/python"}
-tokenizer=$(dirname "$(ls "$here"/models/*/tokenizer.json | head -1)")
+tokenizer=$here/models/mccomd-135m
 train=("$python" -m mccomd_models.training)
 
 mkdir -p "$work/clones/mccomd+mccomd"

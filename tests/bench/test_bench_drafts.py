@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mccomd.bench.endpoint import Peer
+from tests.cloud.asking import MODEL
 from tests.cloud.vllm_peer import Vllm
 from tests.conftest import environment
 
@@ -65,7 +66,7 @@ def bench(home: Path, config: str, *arguments: str) -> subprocess.CompletedProce
 
 
 def test_drafts_are_measured_where_the_endpoint_is_configured(tmp_path: Path, peer: Peer) -> None:
-    config = f'[cloud]\nbackend = "completions"\nurl = "{peer.url}/v1"\nmodel = "smollm2"\n'
+    config = f'[cloud]\nbackend = "completions"\nurl = "{peer.url}/v1"\nmodel = "{MODEL}"\n'
     done = bench(tmp_path, config, "bench", "drafts", "--places", "2", "--runs", "2", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

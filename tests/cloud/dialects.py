@@ -16,6 +16,7 @@ import numpy as np
 from mccomd.bench.endpoint import Out, Received
 from mccomd.cloud.realign import common_beginning
 
+from .asking import MODEL
 from .large_model import LargeModel, Token
 
 __all__ = ["Server"]
@@ -34,7 +35,7 @@ class Server:
 
     async def __call__(self, request: Received, out: Out) -> None:
         if request.method == "GET":
-            await out.json({"object": "list", "data": [{"id": "smollm2"}]})
+            await out.json({"object": "list", "data": [{"id": MODEL}]})
             return
         body = {key: value for key, value in request.body.items() if key not in self.ignores}
         for name in sorted(self.refuses & set(body)):
@@ -169,7 +170,7 @@ class Server:
     async def ollama(self, body: dict[str, Any], out: Out) -> None:
         if "suffix" in body and not self.insert:
             await out.json(
-                {"error": "registry.ollama.ai/library/smollm2:latest does not support insert"}, 400
+                {"error": f"registry.ollama.ai/library/{MODEL}:latest does not support insert"}, 400
             )
             return
         options = body["options"]

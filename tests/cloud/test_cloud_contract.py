@@ -22,6 +22,7 @@ from mccomd.testing import check_backend
 from mccomd.testing import request as asked_for
 from mccomd_plugins import chat, completions, mistral, ollama
 
+from .asking import MODEL
 from .dialects import Server
 from .large_model import LargeModel
 
@@ -41,7 +42,7 @@ def request() -> CloudRequest:
 
 
 def backend(plugin: Any, peer: Peer, **fields: Any) -> StrategyBackend:
-    endpoint = Endpoint(**{"url": peer.url, "model": "smollm2", **fields})
+    endpoint = Endpoint(**{"url": peer.url, "model": MODEL, **fields})
     context = PluginContext({}, None, HttpTransport(peer.url, stall_s=100), endpoint, "")  # type: ignore[arg-type]
     (made,) = plugin.mccomd_backends(context)
     return made  # type: ignore[no-any-return]

@@ -19,6 +19,8 @@ from mccomd.outgoing import Endpoint
 from mccomd.testing import check_backend
 from mccomd_plugins import llamacpp
 
+from .asking import text_of
+
 gguf = pytest.importorskip("gguf")
 pytest.importorskip("xllamacpp")
 
@@ -106,10 +108,6 @@ def request(prefix: str, **fields: Any) -> CloudRequest:
     )
 
 
-async def text_of(backend: Any, asked: CloudRequest) -> str:
-    return "".join([piece async for piece in backend._adapter.stream(asked)])
-
-
 def test_the_server_says_which_model_it_has_and_how_long_its_context_is(server: LlamaServer) -> None:
     async def work(backend: Any) -> Any:
         return (await backend.probe())["caps"]
@@ -121,7 +119,7 @@ def test_the_server_says_which_model_it_has_and_how_long_its_context_is(server: 
 def test_a_prompt_that_is_too_long_is_cut(server: LlamaServer) -> None:
     async def work(backend: Any) -> tuple[int, int | None]:
         asked = request("value = 1\n" * 200)
-        text = await text_of(backend, asked)
+        text = await text_of(backend._adapter, asked)
         return len(text), backend.caps.n_ctx
 
     length, n_ctx = use(server, work, fim_template="qwen")
@@ -136,12 +134,12 @@ def test_a_primed_draft_is_guessed_and_changes_nothing(server: LlamaServer) -> N
         adapter, prefix = backend._adapter, "def area(width, height):\n    return "
         await adapter.prime(request(prefix), "")
         plain = request(prefix)
-        text = await text_of(backend, plain)
+        text = await text_of(backend._adapter, plain)
         found = [text]
         for draft in (text, text[: len(text) // 2] + "xyzzy", "something else altogether"):
             await adapter.prime(request(prefix), draft)
             primed = request(prefix)
-            found += [await text_of(backend, primed), primed.report.drafted, primed.report.accepted]
+            found += [await text_of(backend._adapter, primed), primed.report.drafted, primed.report.accepted]
         return found
 
     text, right, drafted, accepted, half, _, _, wrong, _, _ = use(server, work, fim_template="qwen")
@@ -155,14 +153,14 @@ def test_a_prompt_that_was_primed_ahead_is_answered_with_the_same_text(server: L
     async def work(backend: Any) -> tuple[str, str, CloudRequest, float]:
         adapter, prefix = backend._adapter, "def volume(width, height, depth):\n    return "
         await adapter.prime(request(prefix), "")
-        plain = "".join([piece async for piece in backend.stream(request(prefix))])
+        plain = await text_of(backend, request(prefix))
         adapter.caps = replace(adapter.caps, proved=True, prime=True)
-        whole = await text_of(backend, request(prefix))
+        whole = await text_of(backend._adapter, request(prefix))
         assert backend.why_not_ahead() == ""
         while not backend.status()["estimates"]["primed_ahead"]:  # a few times it is left out on purpose
             await backend.prime_ahead(request(prefix, draft=whole))
         asked = request(prefix, draft=whole)
-        text = "".join([piece async for piece in backend.stream(asked)])
+        text = await text_of(backend, asked)
         return plain, text, asked, backend.estimates.record("ahead").calls
 
     plain, text, asked, calls = use(server, work, fim_template="qwen")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +11,14 @@ import pytest
 
 from mccomd.bench.endpoint import FAULTS, Handler, Out, Peer, Received
 from mccomd.cloud.backend import StrategyBackend
-from mccomd.cloud.transport import HttpTransport
 from mccomd.errors import CloudError, PluginError
 from mccomd.hooks import CloudRequest, PluginContext
 from mccomd.outgoing import Endpoint
 from mccomd_plugins import chat, completions, llamacpp, mistral, ollama
 
+from .asking import HALF, PREFIX, RIGHT, WRONG, of_plugin, request, text_of, with_backend
 from .dialects import Server
 from .large_model import LargeModel
-
-PREFIX = """\
-class Rectangle:
-    def __init__(self, width, height):
-        self.width = width
-        self.height = height
-
-    def area(self):
-        return """
-RIGHT = "self.width * self.height"
-HALF = "self.width + self.depth"
-WRONG = "math.pi * radius ** 2"
 
 
 @pytest.fixture(scope="session")
@@ -49,37 +35,6 @@ def server(model: LargeModel) -> Server:
 def peer(server: Server) -> Iterator[Peer]:
     with Peer(server) as running:
         yield running
-
-
-def request(draft: str = "", **fields: Any) -> CloudRequest:
-    base = CloudRequest(PREFIX, "\n", "python", "shapes.py", (), draft, 24, time.monotonic() + 60)
-    return replace(base, **fields)
-
-
-Use = Callable[[StrategyBackend], Coroutine[Any, Any, Any]]
-
-
-def with_backend(
-    peer: Peer, use: Use, *, plugin: Any = completions, cache: Path | None = None, **fields: Any
-) -> Any:
-    """Run `use` with the backend that a plugin makes of an endpoint."""
-
-    async def work() -> Any:
-        transport = HttpTransport(peer.url, stall_s=60)
-        endpoint = Endpoint(**({"url": peer.url, "model": "smollm2"} | fields))
-        (backend,) = plugin.mccomd_backends(
-            PluginContext({}, None, transport, endpoint, str(cache or ""))  # type: ignore[arg-type]
-        )
-        try:
-            return await use(backend)
-        finally:
-            await transport.aclose()
-
-    return asyncio.run(work())
-
-
-async def text_of(backend: StrategyBackend, asked: CloudRequest) -> str:
-    return "".join([piece async for piece in backend.stream(asked)])
 
 
 def plain_text(peer: Peer) -> str:
@@ -193,14 +148,14 @@ def test_capabilities_are_remembered_and_damage_is_forgotten(peer: Peer, tmp_pat
     async def known(backend: StrategyBackend) -> bool:
         return backend.caps.proved
 
-    first = with_backend(peer, probe, dialect="vllm", cache=tmp_path)
+    first = with_backend(peer, probe, of_plugin(cache=tmp_path), dialect="vllm")
     assert first["verify"] == "vllm"
-    assert with_backend(peer, known, dialect="vllm", cache=tmp_path)
-    assert not with_backend(peer, known, dialect="sglang", cache=tmp_path)
+    assert with_backend(peer, known, of_plugin(cache=tmp_path), dialect="vllm")
+    assert not with_backend(peer, known, of_plugin(cache=tmp_path), dialect="sglang")
     (kept,) = tmp_path.iterdir()
     for damage in (b"", b"{}", b"[" * 900, b'{"draft": 3}', b"\xff"):
         kept.write_bytes(damage)
-        assert not with_backend(peer, known, dialect="vllm", cache=tmp_path)
+        assert not with_backend(peer, known, of_plugin(cache=tmp_path), dialect="vllm")
 
 
 def test_a_refused_field_is_left_out_and_asked_once_more(peer: Peer, server: Server) -> None:
@@ -236,7 +191,7 @@ def as_typed(model: LargeModel) -> str:
 
 
 def test_mistrals_fields(peer: Peer, as_typed: str) -> None:
-    text = with_backend(peer, lambda backend: text_of(backend, request()), plugin=mistral)
+    text = with_backend(peer, lambda backend: text_of(backend, request()), of_plugin(mistral))
     assert text.strip() == as_typed
     (asked,) = peer.posted("/v1/fim/completions")
     assert asked.body["suffix"] == "\n"
@@ -249,7 +204,7 @@ def test_ollama_with_and_without_insert(peer: Peer, server: Server, insert: bool
     async def use(backend: StrategyBackend) -> list[str]:
         return [(await text_of(backend, request())).strip() for _ in range(2)]
 
-    assert with_backend(peer, use, plugin=ollama) == [as_typed if insert else RIGHT] * 2
+    assert with_backend(peer, use, of_plugin(ollama)) == [as_typed if insert else RIGHT] * 2
     raw = [received.body.get("raw", False) for received in peer.posted("/api/generate")]
     assert raw == ([False, False] if insert else [False, True, True])
 
@@ -262,7 +217,7 @@ def test_ollama_with_and_without_insert(peer: Peer, server: Server, insert: bool
 )  # fmt: skip
 def test_a_chat_models_wrapping_is_taken_off(peer: Peer, server: Server, frame: str, as_typed: str) -> None:
     server.chat_frame = frame
-    text = with_backend(peer, lambda backend: text_of(backend, request()), plugin=chat)
+    text = with_backend(peer, lambda backend: text_of(backend, request()), of_plugin(chat))
     assert text.strip() == as_typed
 
 
@@ -273,7 +228,7 @@ def test_a_prediction_is_framed_as_the_answer(peer: Peer, as_typed: str) -> None
         asked = request(as_typed)
         return await text_of(backend, asked), asked
 
-    text, asked = with_backend(peer, use, plugin=chat, dialect="openai", strategy="native")
+    text, asked = with_backend(peer, use, of_plugin(chat), dialect="openai", strategy="native")
     assert (text.strip(), asked.report.strategy) == (as_typed, "native")
     assert peer.posted()[-1].body["prediction"] == {"type": "content", "content": f"<COMPLETION>{as_typed}"}
     assert asked.report.accepted > 0
@@ -281,7 +236,7 @@ def test_a_prediction_is_framed_as_the_answer(peer: Peer, as_typed: str) -> None
 
 def test_a_cap_under_its_new_name(peer: Peer, server: Server, as_typed: str) -> None:
     server.refuses_in_chat = {"max_tokens"}
-    text = with_backend(peer, lambda backend: text_of(backend, request()), plugin=chat, dialect="openai")
+    text = with_backend(peer, lambda backend: text_of(backend, request()), of_plugin(chat), dialect="openai")
     assert text.strip() == as_typed
     assert [("max_tokens" in r.body, "max_completion_tokens" in r.body) for r in peer.posted()] == [
         (True, False),
@@ -364,6 +319,6 @@ def test_no_misbehaviour_is_more_than_an_error_or_a_shorter_answer(plugin: Any, 
             return f"error: {error}"
 
     with Peer(FAULTS[name]) as peer:
-        said = with_backend(peer, use, plugin=plugin, strategy="plain")
+        said = with_backend(peer, use, of_plugin(plugin), strategy="plain")
     # What is no completion at all may be read as an empty one, and what is too long is cut at the statement.
     assert said.startswith("error: ") or said == "" or name in ("huge", "stall"), said

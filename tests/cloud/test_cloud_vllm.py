@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mccomd.bench.endpoint import Peer
-from mccomd.cloud.adapter import dialect_of
 from mccomd.cloud.backend import StrategyBackend
-from mccomd.cloud.caps import CapsFile
 from mccomd.cloud.rows import last_rows, vllm_row
 from mccomd.cloud.sse import ServerSentEvents
-from mccomd.cloud.transport import HttpTransport
 from mccomd.cloud.verify import accept
 from mccomd.errors import CloudError
 from mccomd.hooks import CloudRequest
-from mccomd.outgoing import Endpoint
 from mccomd_plugins import completions
-from mccomd_plugins.dialects import DIALECTS
 
+from .asking import HALF, MODEL, PREFIX, RIGHT, WRONG, never_exploring, request, text_of, with_backend
 from .large_model import LargeModel
 from .record_vllm import asked
 from .vllm_peer import Vllm
@@ -39,7 +32,7 @@ NUMBER = re.compile(r"\d+")
 
 @pytest.fixture(scope="module")
 def model() -> LargeModel:
-    return LargeModel("smollm2-135m")  # the one that was recorded
+    return LargeModel()
 
 
 @pytest.fixture
@@ -53,46 +46,29 @@ def peer(server: Vllm) -> Iterator[Peer]:
         yield running
 
 
-def request(prefix: str = "def area(width, height):\n    return ", **fields: Any) -> CloudRequest:
-    base = CloudRequest(prefix, "\n", "python", "shapes.py", (), "", 24, time.monotonic() + 60)
-    return replace(base, **fields)
-
-
-def with_backend(
-    peer: Peer, use: Callable[[StrategyBackend], Coroutine[Any, Any, Any]], **fields: Any
-) -> Any:
-    async def work() -> Any:
-        transport = HttpTransport(peer.url, stall_s=60)
-        endpoint = Endpoint(**({"url": peer.url, "model": "smollm2"} | fields))
-        adapter = completions.Completions(endpoint, transport, dialect_of(endpoint, DIALECTS, "completions"))
-        # Never to explore: what is chosen is what pays.
-        backend = StrategyBackend("completions", adapter, CapsFile("", "", endpoint), dice=lambda: 1.0)
-        try:
-            return await use(backend)
-        finally:
-            await transport.aclose()
-
-    return asyncio.run(work())
-
-
-async def text_of(backend: StrategyBackend, wanted: CloudRequest) -> str:
-    return "".join([piece async for piece in backend.stream(wanted)])
-
-
 # --- the peer is as the recorded server ------------------------------------------------------------------
 
 
 def shape(found: Any) -> Any:
-    """Keys and types; lists by the kinds of things in them; words without numbers."""
+    """Keys and types; lists, and what is kept by a token, by the kinds of things in them."""
     if isinstance(found, dict):
-        by_id = bool(found) and all(key.isdigit() for key in found)
-        rows = [shape(value) for value in found.values()]
-        return ["by id", rows[0]] if by_id else {key: shape(value) for key, value in sorted(found.items())}
+        kinds = {key: shape(value) for key, value in sorted(found.items())}
+        if found and all(key.isdigit() for key in found):
+            return ["by id", _one_of_each(kinds.values())]
+        if isinstance(found.get("top_logprobs"), list):
+            kinds["top_logprobs"] = _one_of_each(
+                row and ["by token", _one_of_each(map(shape, row.values()))] for row in found["top_logprobs"]
+            )
+        return kinds
     if isinstance(found, list):
-        return [json.loads(kind) for kind in sorted({json.dumps(shape(item)) for item in found})]
+        return _one_of_each(map(shape, found))
     return (
         "number" if isinstance(found, int | float) and not isinstance(found, bool) else type(found).__name__
     )
+
+
+def _one_of_each(shapes: Iterable[Any]) -> list[Any]:
+    return [json.loads(kind) for kind in sorted({json.dumps(one) for one in shapes})]
 
 
 def objects_in(kind: str | None, body: str) -> list[Any]:
@@ -105,7 +81,7 @@ def objects_in(kind: str | None, body: str) -> list[Any]:
 @pytest.mark.parametrize("name", sorted(WIRE))
 def test_the_peer_answers_as_the_recorded_server(peer: Peer, server: Vllm, name: str) -> None:
     server.n_ctx = 2048
-    path, body = asked("smollm2")[name]
+    path, body = asked(MODEL)[name]
     data = None if body is None else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(urllib.request.Request(peer.url + path, data)) as answer:
@@ -123,7 +99,7 @@ def test_the_peer_answers_as_the_recorded_server(peer: Peer, server: Vllm, name:
 
 
 def test_the_recording_has_every_question() -> None:
-    assert set(WIRE) == set(asked("smollm2"))
+    assert set(WIRE) == set(asked(MODEL))
 
 
 # --- what the recorded server's answers mean to us -------------------------------------------------------
@@ -168,7 +144,7 @@ def test_the_server_is_known_by_its_list_of_models(peer: Peer, server: Vllm) -> 
     async def use(backend: StrategyBackend) -> Any:
         return await backend.probe()
 
-    caps = with_backend(peer, use)["caps"]
+    caps = with_backend(peer, use, never_exploring)["caps"]
     assert caps["keeps_prompts"]
     assert (caps["dialect"], caps["verify"], caps["n_ctx"]) == ("vllm", "vllm", server.n_ctx)
     assert not caps["reads_cache_when_scoring"]
@@ -180,17 +156,17 @@ def test_what_the_user_configured_is_not_overruled(peer: Peer) -> None:
     async def use(backend: StrategyBackend) -> Any:
         return await backend.probe()
 
-    caps = with_backend(peer, use, dialect="together")["caps"]
+    caps = with_backend(peer, use, never_exploring, dialect="together")["caps"]
     assert (caps["dialect"], caps["verify"]) == ("", "echo")
 
 
 def test_another_model_is_an_error_that_names_those_there_are(peer: Peer) -> None:
     async def use(backend: StrategyBackend) -> None:
-        with pytest.raises(CloudError, match=r"`qwen` does not exist\. Valid aliases: smollm2"):
+        with pytest.raises(CloudError, match=rf"`qwen` does not exist\. Valid aliases: {MODEL}"):
             await backend.probe()
         assert not backend.caps.proved
 
-    with_backend(peer, use, dialect="vllm", model="qwen")
+    with_backend(peer, use, never_exploring, dialect="vllm", model="qwen")
 
 
 def test_markers_come_as_text_and_hold_nothing_back(peer: Peer, server: Vllm) -> None:
@@ -201,7 +177,7 @@ def test_markers_come_as_text_and_hold_nothing_back(peer: Peer, server: Vllm) ->
         return await text_of(backend, request(max_tokens=6))
 
     told = {"dialect": "vllm", "fim_template": "qwen", "strategy": "plain"}
-    assert with_backend(peer, use, **told) == "width * height"
+    assert with_backend(peer, use, never_exploring, **told) == "width * height"
     (sent,) = [received.body for received in peer.posted()]
     assert sent["skip_special_tokens"] is False
     assert "stop" not in sent
@@ -210,7 +186,7 @@ def test_markers_come_as_text_and_hold_nothing_back(peer: Peer, server: Vllm) ->
 def test_stop_strings_hold_text_back_at_this_peer(peer: Peer, server: Vllm) -> None:
     """So the test before this one can fail: with stops the peer behaves as the real one did."""
     server.says = list("abcdefgh")
-    body = {"model": "smollm2", "prompt": "x", "max_tokens": 8, "stream": True, "stop": ["<|fim|>"]}
+    body = {"model": MODEL, "prompt": "x", "max_tokens": 8, "stream": True, "stop": ["<|fim|>"]}
     with urllib.request.urlopen(f"{peer.url}/v1/completions", json.dumps(body).encode()) as answer:
         events = ServerSentEvents().feed(answer.read())
     texts = [event["choices"][0]["text"] for event in events]
@@ -219,19 +195,20 @@ def test_stop_strings_hold_text_back_at_this_peer(peer: Peer, server: Vllm) -> N
 
 def test_a_draft_is_scored_without_an_answer_to_wait_for(peer: Peer) -> None:
     """The answer to a wrong draft is thrown away: a few tokens are asked for, not all."""
-    right = "width * height"
 
     async def use(backend: StrategyBackend) -> list[tuple[str, int, int]]:
         await backend.probe()
         done = []
-        for draft in (right, "height / 2.0 + width"):
+        for draft in (RIGHT, WRONG):
             wanted = request(draft=draft)
             text = await text_of(backend, wanted)
             done.append((text, wanted.report.requests, wanted.report.accepted))
         return done
 
-    (whole, one, all_of_it), (other, two, some) = with_backend(peer, use, dialect="vllm", strategy="verify")
-    assert whole == other == right
+    (whole, one, all_of_it), (other, two, some) = with_backend(
+        peer, use, never_exploring, dialect="vllm", strategy="verify"
+    )
+    assert whole == other == RIGHT
     assert (one, two) == (1, 2)
     assert all_of_it > some
     scored = [r.body for r in peer.posted() if "prompt_logprobs" in r.body]
@@ -244,16 +221,16 @@ def test_a_prompt_that_is_too_long_is_cut_after_its_refusal(peer: Peer, server: 
     lines = "\n".join(f"value_{i} = {i}" for i in range(400))
 
     async def use(backend: StrategyBackend) -> tuple[str, int | None]:
-        wanted = request(f"{lines}\ndef area(width, height):\n    return ")
+        wanted = request(prefix=f"{lines}\n{PREFIX}")
         return await text_of(backend, wanted), backend.caps.n_ctx
 
-    assert with_backend(peer, use, dialect="vllm", strategy="plain") == ("width * height", 300)
+    assert with_backend(peer, use, never_exploring, dialect="vllm", strategy="plain") == (RIGHT, 300)
     assert len(peer.posted()) <= 3
 
 
 def test_one_cap_holds_for_both_calls(peer: Peer) -> None:
     """What goes on behind a draft may have the tokens that are left, not as many again."""
-    draft = "height * width + depth"
+    draft = HALF
 
     async def use(backend: StrategyBackend) -> CloudRequest:
         await backend.probe()
@@ -261,7 +238,7 @@ def test_one_cap_holds_for_both_calls(peer: Peer) -> None:
         await text_of(backend, wanted)
         return wanted
 
-    report = with_backend(peer, use, dialect="vllm", strategy="verify").report
+    report = with_backend(peer, use, never_exploring, dialect="vllm", strategy="verify").report
     scored, streamed = (received.body for received in peer.posted()[-2:])
     assert "prompt_logprobs" in scored
     assert streamed["max_tokens"] == 6 - report.accepted - 1 > 0
@@ -276,14 +253,14 @@ def test_a_server_that_keeps_prompts_is_given_them_ahead(peer: Peer, server: Vll
         await backend.probe()
         if backend.why_not_ahead():
             return backend.why_not_ahead(), request()
-        await backend.prime_ahead(request(draft="width + height"))
-        wanted = request(draft="width + height")
+        await backend.prime_ahead(request(draft=HALF))
+        wanted = request(draft=HALF)
         return await text_of(backend, wanted), wanted
 
-    said, wanted = with_backend(peer, use, dialect="vllm")
+    said, wanted = with_backend(peer, use, never_exploring, dialect="vllm")
     if not caches:
         assert said == "the endpoint has not proved that it can be primed"
         return
     ahead, asked_for = (received.body for received in peer.posted()[-2:])
     assert (ahead["max_tokens"], ahead["prompt"]) == (1, asked_for["prompt"])
-    assert (said, wanted.report.strategy) == ("width * height", "ahead")
+    assert (said, wanted.report.strategy) == (RIGHT, "ahead")

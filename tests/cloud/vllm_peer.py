@@ -14,6 +14,7 @@ import numpy as np
 
 from mccomd.bench.endpoint import Out, Received
 
+from .asking import MODEL
 from .large_model import LargeModel, Token
 
 __all__ = ["Vllm"]
@@ -28,7 +29,7 @@ class Vllm:
     """Answers requests; a handler for endpoint.Peer."""
 
     model: LargeModel
-    name: str = "smollm2"
+    name: str = MODEL
     n_ctx: int = 1000  # of the model behind it
     caches: bool = True  # keeps what it has read, in blocks
     read: list[str] = field(default_factory=list)  # prompts

