@@ -28,7 +28,7 @@ from mccomd.hooks import Decision
 from mccomd.indexing import Indexing
 from mccomd.model import Model
 from mccomd.plugins import Plugins
-from mccomd.postprocess import clean
+from mccomd.postprocess import Cleaned, clean
 from mccomd.protocol import Completion, WarmResult
 from mccomd.remembered import Answer
 from mccomd.routing import Routing
@@ -169,7 +169,15 @@ class Completer:
             raise EngineError(self._model.problem)
         mark = gathered.stage("wait_model", mark, self._now())
         limits = self._max_tokens(task), self._deadline(task)
-        job = Generate(query, turn.found, self._mannerly(), *limits, turn.local, self._asking.early(turn))
+        job = Generate(
+            query,
+            turn.found,
+            self._mannerly(),
+            *limits,
+            turn.local,
+            self._asking.early(turn),
+            self._useless(turn),
+        )
         generating = asyncio.ensure_future(self._model.run(job))
         try:
             if await self._held_back(turn, generating):
@@ -287,13 +295,7 @@ class Completer:
         if generated.generation.finish is Finish.ABANDONED:
             return "", ABANDONED
         task = turn.task
-        cleaned = clean(
-            generated.text,
-            prefix=task.prefix,
-            suffix=task.suffix,
-            language=task.document.language,
-            eol=task.eol,
-        )
+        cleaned = _cleaned(task, generated.text)
         if cleaned.text and task.was_rejected(cleaned.text):
             return "", REJECTED
         finish = generated.generation.finish
@@ -304,6 +306,16 @@ class Completer:
         if finish is Finish.UNSURE:
             return "", "the model was too unsure of its first words"
         return "", ", ".join(cleaned.reasons) or "the model had nothing to add"
+
+    def _useless(self, turn: Turn) -> Callable[[str], bool]:
+        """Whether nothing of a text of the model's would be shown; asked in its thread, where it is pure."""
+        task, session = turn.task, turn.task.session
+
+        def useless(text: str) -> bool:
+            shown = _cleaned(task, text).text
+            return bool(text.strip()) and (not shown or session.was_rejected(task.prefix, task.suffix, shown))
+
+        return useless
 
     # --- the answers ----------------------------------------------------------------------------
 
@@ -374,3 +386,8 @@ class Completer:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _cleaned(task: Task, text: str) -> Cleaned:
+    place = {"prefix": task.prefix, "suffix": task.suffix, "language": task.document.language}
+    return clean(text, **place, eol=task.eol)

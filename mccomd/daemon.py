@@ -10,9 +10,7 @@ import hashlib
 import logging
 import os
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -21,7 +19,7 @@ from mccomd import __version__
 from mccomd.behaviour import Judgement
 from mccomd.cloud.access import close_cloud, cloud_state, open_cloud
 from mccomd.completer import Completer
-from mccomd.config import Config, ConfigFile, RepositoryConfig, load_repository, why_offline, why_silent
+from mccomd.config import Config, ConfigFile, why_offline, why_silent
 from mccomd.egress import PREVIEW, Egress, Ledger, Preview
 from mccomd.errors import CloudError
 from mccomd.explanations import Explanations
@@ -30,6 +28,7 @@ from mccomd.history import History
 from mccomd.indexing import Indexing
 from mccomd.lookup import IndexLookup
 from mccomd.model import Model
+from mccomd.narrowing import options_for
 from mccomd.paths import Paths
 from mccomd.plugins import PluginOptions, Plugins
 from mccomd.protocol import (
@@ -37,7 +36,6 @@ from mccomd.protocol import (
     CloudResult,
     CloudStatus,
     Completion,
-    CompletionStats,
     ExplainParams,
     ExplainResult,
     FeedbackKind,
@@ -58,6 +56,7 @@ from mccomd.protocol import (
 )
 from mccomd.routing import Routing
 from mccomd.session import Sessions
+from mccomd.tally import Tally
 from mccomd.task import Task
 from mccomd.tuning import tune
 from mccomd.types import Document
@@ -72,7 +71,6 @@ log = logging.getLogger(__name__)
 
 LOOK_AFTER_S = 1.0
 TIDY_AFTER_S, TIDY_EVERY_S = 600.0, 86_400.0
-REPOSITORY_CONFIG = ".mccomd.toml"
 
 
 class Daemon:
@@ -250,10 +248,7 @@ class Daemon:
             self._indexing.touch(location.root)
 
     def _index_options(self, repository: Repository) -> tuple[IndexOptions, Sequence[str]]:
-        """The user's options, narrowed by the repository's own file: it may leave out, never add."""
-        mine = self._config.current.index
-        its = load_repository(Path(repository.work_tree or repository.git_dir, REPOSITORY_CONFIG))
-        return narrow(IndexOptions(mine.max_file_kb, mine.ignore, mine.languages), its), its.problems
+        return options_for(self._config.current.index, repository.work_tree or repository.git_dir)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -326,18 +321,6 @@ class Daemon:
         self._connect()
 
 
-def narrow(mine: IndexOptions, its: RepositoryConfig) -> IndexOptions:
-    """What a repository's own file makes of the user's options: less, never more."""
-    languages = its.languages
-    if mine.languages and languages:
-        languages = tuple(name for name in languages if name in mine.languages) or mine.languages
-    return IndexOptions(
-        max_file_kb=mine.max_file_kb if its.max_file_kb is None else min(mine.max_file_kb, its.max_file_kb),
-        ignore=(*mine.ignore, *its.ignore),
-        languages=languages or mine.languages,
-    )
-
-
 def _preview_result(preview: Preview) -> PreviewResult:
     request = preview.request
     return PreviewResult(
@@ -368,46 +351,3 @@ def _plugin_options(config: Config) -> PluginOptions:
         **options.get(config.router.name, {}),
     }
     return PluginOptions(config.plugins.enabled, config.plugins.disabled, options)
-
-
-class Tally:
-    """Counts and latencies since the start, for `status`."""
-
-    def __init__(self) -> None:
-        self.feedback: Counter[FeedbackKind] = Counter()
-        self._outcomes: Counter[str] = Counter()
-        self._ms: deque[float] = deque(maxlen=1000)
-
-    def begin(self) -> None:
-        self._outcomes["requests"] += 1
-
-    def end(self, completion: Completion) -> None:
-        if completion.finish == "cancelled":
-            self._outcomes["superseded"] += 1
-        elif completion.text:
-            self._outcomes["answered"] += 1
-            self._outcomes["from_cache"] += completion.source == "cache"
-            self._ms.append(completion.ms)
-        else:
-            self._outcomes["empty"] += 1
-
-    def stats(self) -> CompletionStats:
-        return CompletionStats(
-            requests=self._outcomes["requests"],
-            answered=self._outcomes["answered"],
-            from_cache=self._outcomes["from_cache"],
-            empty=self._outcomes["empty"],
-            superseded=self._outcomes["superseded"],
-            shown=self.feedback[FeedbackKind.SHOWN],
-            accepted=self.feedback[FeedbackKind.ACCEPTED],
-            partially_accepted=self.feedback[FeedbackKind.PARTIALLY_ACCEPTED],
-            dismissed=self.feedback[FeedbackKind.DISMISSED],
-            p50_ms=_percentile(self._ms, 0.50),
-            p95_ms=_percentile(self._ms, 0.95),
-        )
-
-
-def _percentile(values: Collection[float], share: float) -> float:
-    """The smallest value that `share` of all are not above; 0 of none."""
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, int(share * len(ranked)))] if ranked else 0.0

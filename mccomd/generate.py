@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mccomd.below import beginnings
 from mccomd.config import Config
 from mccomd.prompt import Budget, Prompt, build_prompt
+from mccomd.second_choice import forks
 from mccomd.statement import StatementRule, single_line_wanted
 from mccomd.types import CancelToken, Finish, Query, Snippet
 
@@ -24,6 +26,7 @@ LOOP_ROUNDS = 10  # of three characters or more
 LOOP_ROUNDS_LONG = 6  # of ten or more
 LOOP_CHARS = 80
 
+_ENDED = (Finish.STOP, Finish.LENGTH, Finish.UNSURE)
 _WORD = re.compile(r"\w")
 _LAST_WORD = re.compile(r"\w+$")
 
@@ -48,12 +51,36 @@ class Generate:
     deadline: float  # time.monotonic() seconds
     cancel: CancelToken
     early: Callable[[Sequence[float]], bool] | None = None  # see engine.decode.Early
+    useless: Callable[[str], bool] | None = None  # whether nothing of a text would be shown
 
     def __call__(self, engine: Engine) -> Generated:
-        """Raises EngineError."""
+        """The most probable text or, where nothing of it would be shown, the second; raises EngineError."""
+        prompt = _prompt_of(engine, self.query, self.snippets, self.config)
+        begins = beginnings(self.query.prefix, self.query.suffix, self.query.language)
+        least = self.config.completion.least_chance
+        first = self._run(engine, prompt, prompt.healed, least, begins, self.early)
+        if first.generation.finish not in _ENDED or self.useless is None or not self.useless(first.text):
+            return first
+        for fork in forks(first.generation, engine.bytes_of):
+            second = self._run(engine, prompt, fork.text, min(1.0, least / fork.chance), (), None)
+            if second.generation.finish not in _ENDED:
+                break
+            if second.text.strip() and not self.useless(second.text):
+                return replace(second, generation=fork.joined(first.generation, second.generation))
+        return first
+
+    def _run(
+        self,
+        engine: Engine,
+        prompt: Prompt,
+        heal: str,
+        least_chance: float,
+        begins: Sequence[str],
+        early: Callable[[Sequence[float]], bool] | None,
+    ) -> Generated:
+        """The text from the cursor on of an answer that begins with heal, where prompt.healed begins."""
         from mccomd.engine import Limits
 
-        prompt = _prompt_of(engine, self.query, self.snippets, self.config)
         rule = self._rule()
         # What the result's text begins with: without the bytes that the vocabulary lacks, should it lack any.
         healed = engine.tokenizer.decode(engine.tokenizer.encode(prompt.healed))
@@ -68,11 +95,12 @@ class Generate:
 
         generation = engine.generate(
             prompt.ids,
-            Limits(self.max_tokens, self.deadline, self.config.completion.least_chance),
+            Limits(self.max_tokens, self.deadline, least_chance),
             complete,
             self.cancel,
-            heal=prompt.healed,
-            early=self.early,
+            heal=heal,
+            begins=begins,
+            early=early,
         )
         unsure = generation.finish is Finish.UNSURE
         text = text_of(generation.ids[:-1] if unsure else generation.ids)  # its last one is the doubtful one

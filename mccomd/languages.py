@@ -18,6 +18,10 @@ MOST_CLOSERS = 8
 
 _C_STRINGS = ('"', "'")
 _C_BLOCK = (("/*", "*/"),)
+_PYTHON_BLOCKS = (
+    *("async ", "case ", "class ", "def ", "elif ", "elif(", "else:", "except ", "except:", "except*"),
+    *("finally:", "for ", "if ", "if(", "match ", "try:", "while ", "while(", "with ", "with("),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Language:
     by_indentation: bool = False  # a block is what is indented deeper
     semicolons: bool = False  # a statement ends with ';'
     line_only: bool = False  # prose, data and the unknown: the unit of completion is the line
+    block_words: tuple[str, ...] = ()  # what a line begins with whose block is indented below it
 
 
 def _same(*delimiters: str) -> tuple[tuple[str, str], ...]:
@@ -46,7 +51,14 @@ def _c_like(
 
 
 _TABLE = (
-    Language("python", "#", strings=_C_STRINGS, long_strings=_same('"""', "'''"), by_indentation=True),
+    Language(
+        "python",
+        "#",
+        strings=_C_STRINGS,
+        long_strings=_same('"""', "'''"),
+        by_indentation=True,
+        block_words=_PYTHON_BLOCKS,
+    ),
     _c_like("javascript", long_strings=_same("`")),
     _c_like("typescript", long_strings=_same("`")),
     _c_like("go", long_strings=_same("`"), semicolons=False),

@@ -93,6 +93,56 @@ def test_an_answer_ends_where_it_is_hardly_right_any_more(engine: Engine) -> Non
         assert len(found[least].text) < len(found[0.0].text)
 
 
+BODY = """def total(items):
+    result = 0
+    {}
+        result += item.price
+    return result
+"""
+
+
+@pytest.mark.parametrize("typed", ["", "f", "fo", "for"])
+def test_a_line_above_a_deeper_one_begins_its_block(engine: Engine, typed: str) -> None:
+    prefix, suffix = BODY.split("{}")
+    assert typed + generated(engine, prefix + typed, suffix).text == "for item in items:"
+
+
+def test_a_header_that_the_model_alone_does_not_write(engine: Engine) -> None:
+    """Without the rule it writes the line below, which is dropped."""
+    prefix = "def close(self):\n    self.flush()\n    "
+    with_block = generated(engine, prefix, "\n        self.stream.close()\n        self.stream = None\n").text
+    without = generated(engine, prefix, "\n    self.stream.close()\n    self.stream = None\n").text
+    assert with_block.split(" ")[0] in ("if", "try:", "with", "for", "while")
+    assert without.split(" ")[0] not in ("if", "try:", "with", "for", "while")
+
+
+def test_the_second_choice_where_nothing_of_the_first_would_be_shown(engine: Engine) -> None:
+    prefix = CLASS + "        self.second = second\n        self.third = "
+    query = Query("/r/a.py", "a.py", "/r", "python", prefix, "", 0)
+    asked: list[str] = []
+    first = Generate(query, (), Config(), 24, math.inf, CancelToken())(engine)
+
+    def useless(text: str) -> bool:
+        asked.append(text)
+        return text == first.text
+
+    second = Generate(query, (), Config(), 24, math.inf, CancelToken(), useless=useless)(engine)
+    assert asked == [first.text, second.text]
+    assert second.text not in ("", first.text)
+    before = engine.tokenizer.decode(second.generation.ids)
+    assert before.endswith(second.text)
+    assert np.prod(second.generation.probabilities) <= np.prod(first.generation.probabilities)
+    assert second.generation.prefilled == first.generation.prefilled or second.generation.reused
+
+
+def test_useless_twice_is_the_first(engine: Engine) -> None:
+    query = Query("/r/a.py", "a.py", "/r", "python", CLASS + "        self.second = ", "", 0)
+    first = Generate(query, (), Config(), 24, math.inf, CancelToken())(engine)
+    found = Generate(query, (), Config(), 24, math.inf, CancelToken(), useless=lambda text: True)(engine)
+    assert found.text == first.text
+    assert found.generation.ids == first.generation.ids
+
+
 @pytest.mark.parametrize(
     ("text", "round_and_round"),
     [

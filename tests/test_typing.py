@@ -58,6 +58,21 @@ def test_what_is_typed_as_it_was_shown_needs_no_model(daemon: Daemon) -> None:
             assert (answer["confidence"], answer["prefilled"]) == (shown["confidence"], 0)
 
 
+def test_the_line_below_is_not_offered_once_more(daemon: Daemon) -> None:
+    """It is what the model finds most probable there; its second choice is shown."""
+    above = "def visit(stack, node):\n    stack.push(node.left)\n    stack."
+    with daemon.client() as client:
+        found = {}
+        for name, below in (("a", "return stack"), ("b", "stack.push(node.right)\n    return stack")):
+            text = f"{above}\n    {below}\n"
+            client.call("document/open", {"path": f"/t/{name}.py", "text": text, "version": 0})
+            place = {"path": f"/t/{name}.py", "position": {"line": 2, "column": 10}, "deadline_ms": 30_000}
+            found[name] = client.call("complete", place, timeout_s=60)
+        assert found["a"]["text"] == "push(node.right)"
+        assert found["b"]["text"] not in ("", "push(node.right)")
+        assert found["b"]["confidence"] < found["a"]["confidence"]
+
+
 def test_undo_finds_what_stood_there(daemon: Daemon) -> None:
     with daemon.client() as client:
         typist = Typist(client, "/t/b.py", LINES + "total_30 = ")

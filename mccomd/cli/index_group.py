@@ -165,10 +165,9 @@ class _Place:
     """A repository, its index's folder and the options in force; MccomdError where it is none."""
 
     def __init__(self, paths: Paths, path: str) -> None:
-        from mccomd.config import load_repository
-        from mccomd.daemon import REPOSITORY_CONFIG, narrow
+        from mccomd.narrowing import options_for
         from mccomd.repositories import folder_name
-        from mccomd_index import IndexOptions, find_repository
+        from mccomd_index import find_repository
 
         found = self.explained(lambda: find_repository(os.path.abspath(path)))
         if found is None:
@@ -178,8 +177,7 @@ class _Place:
         self.repository = found
         self.root = found.work_tree or found.git_dir
         self.folder = paths.index_dir / folder_name(found.common_dir)
-        its = load_repository(Path(self.root, REPOSITORY_CONFIG))
-        self.options = narrow(IndexOptions(mine.max_file_kb, mine.ignore, mine.languages), its)
+        self.options, _ = options_for(mine, self.root)
 
     def status(self) -> dict[str, Any]:
         from mccomd_index import status

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mccomd.client import Client
-from mccomd.config import load, load_repository
+from mccomd.config import load
 from mccomd.doctor.check import Check, bad, checked, good
 from mccomd.errors import ConfigError, RequestError
 from mccomd.githooks import find_folder, status
@@ -57,8 +57,8 @@ def _index(paths: Paths, report: dict[str, Any]) -> Check:
 
 def _left_out(paths: Paths, root: str) -> tuple[int, Counter[str]]:
     """How many files HEAD has, and how many of them do not enter by their name, by reason."""
-    from mccomd.daemon import REPOSITORY_CONFIG, narrow  # 0.2 s of libraries that only this check needs
-    from mccomd_index import Filters, IndexOptions, files_at_head, find_repository, live_ignore_files
+    from mccomd.narrowing import options_for  # libraries that only this check needs
+    from mccomd_index import Filters, files_at_head, find_repository, live_ignore_files
 
     repository = find_repository(root)
     if repository is None:
@@ -67,8 +67,7 @@ def _left_out(paths: Paths, root: str) -> tuple[int, Counter[str]]:
         mine = load(paths.config_file).index
     except ConfigError:  # its own check tells
         return 0, Counter()
-    its = load_repository(Path(root, REPOSITORY_CONFIG))
-    options = narrow(IndexOptions(mine.max_file_kb, mine.ignore, mine.languages), its)
+    options, _ = options_for(mine, root)
     filters = Filters(options, live_ignore_files(repository))
     files = files_at_head(repository)
     return len(files), Counter(why for why in map(filters.refuse_path, files) if why)

@@ -77,24 +77,34 @@ class Engine:
         cancel: CancelToken,
         *,
         heal: str = "",
+        begins: Sequence[str] = (),
         early: Early | None = None,
     ) -> Generation:
-        """Continue the prompt greedily, first with the text `heal`; see decode.generate.
+        """Continue the prompt greedily, first with `heal`, then with one of `begins`; see decode.generate.
 
         The text of the ids begins with `tokenizer.decode(tokenizer.encode(heal))`, which is `heal` unless the
         vocabulary lacks a byte of it. Then its ids simply stand at the end of the prompt and at the
         beginning of the result.
         """
         machinery, raw = self._open(), heal.encode()
+        starts = tuple(start.encode() for start in begins)
+        if not all(map(machinery.spelling.can_spell, starts)):
+            starts = ()
         spelt = tuple(self.tokenizer.encode(heal)) if heal else ()
         if machinery.spelling.can_spell(raw):
-            return generate(machinery, prompt, Request(limits, stop, cancel, early, raw, spelt))
+            return generate(machinery, prompt, Request(limits, stop, cancel, early, raw, spelt, starts))
 
         def stop_behind(ids: Sequence[int]) -> bool:
             return stop([*spelt, *ids])
 
-        found = generate(machinery, [*prompt, *spelt], Request(limits, stop_behind, cancel, early))
+        found = generate(
+            machinery, [*prompt, *spelt], Request(limits, stop_behind, cancel, early, begins=starts)
+        )
         return replace(found, ids=(*spelt, *found.ids), healed=len(spelt))
+
+    def bytes_of(self, token_id: int) -> bytes:
+        """The text of an id; b"" of one that ends an answer or stands for no text."""
+        return self._open().spelling.bytes_of(token_id)
 
     def prefill(self, prompt: Sequence[int], cancel: CancelToken) -> int:
         """Read ahead, giving way within a small pass; returns the tokens prefilled; see decode.prefill."""

@@ -14,11 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from mccomd.engine.draft import Drafter, Guess, Odds, Pace
 from mccomd.engine.kv_cache import Cached
-from mccomd.engine.session import FloatArray
+from mccomd.engine.output import Output
 from mccomd.engine.spelling import Spelling
 from mccomd.errors import EngineError
 from mccomd.types import CancelToken, Finish
@@ -67,6 +65,7 @@ class Generation:
     prefill_ms: float  # up to the first id
     decode_ms: float
     healed: int = 0  # how many of ids lie wholly within the healed text
+    seconds: tuple[tuple[int, float], ...] = ()  # for each probability the second choice and its own
     passes: int = 0  # of the model, those of the prefill left out
 
 
@@ -93,6 +92,7 @@ class Request:
     early: Early | None = None
     heal: bytes = b""  # the continuation begins with it
     heal_ids: tuple[int, ...] = ()  # how the tokenizer writes it: a first guess
+    begins: tuple[bytes, ...] = ()  # behind heal it goes on with one of these, if there are any
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,47 +106,6 @@ class _Watch:
         if self.cancel.cancelled:
             return Finish.CANCELLED
         return Finish.DEADLINE if time.monotonic() >= self.deadline else None
-
-
-@dataclass(slots=True)
-class _Output:
-    """The ids chosen so far, and the text that the next ones are bound to."""
-
-    spelling: Spelling
-    bound: bytes
-    ids: list[int] = field(default_factory=list)
-    probabilities: list[float] = field(default_factory=list)
-    chance: float = 1.0  # that all of them are right: the product of the probabilities
-    healed: int = 0
-
-    def choose(self, logits: FloatArray) -> int:
-        """Append the most probable id of float32 (vocab) that may come here, and return it."""
-        if not self.bound:
-            return self._append(int(logits.argmax()), logits, float(logits.max()))
-        allowed = self.spelling.allowed(self.bound)
-        if not len(allowed):  # cannot come for text that the spelling can spell
-            self.bound = b""
-            return self.choose(logits)
-        logits = logits[allowed]
-        best = int(logits.argmax())
-        chosen = int(allowed[best])
-        piece, bound = self.spelling.bytes_of(chosen), self.bound
-        self.bound = bound[len(piece) :]
-        if len(piece) <= len(bound):
-            self.healed += 1
-            self.ids.append(chosen)
-            return chosen
-        return self._append(chosen, logits, float(logits[best]))
-
-    def drop_last(self) -> None:
-        self.ids.pop()
-        self.probabilities.pop()
-
-    def _append(self, chosen: int, logits: FloatArray, most: float) -> int:
-        self.ids.append(chosen)
-        self.probabilities.append(float(1 / np.exp(logits - most).sum()))
-        self.chance *= self.probabilities[-1]
-        return chosen
 
 
 def generate(machinery: Machinery, prompt: Sequence[int], request: Request) -> Generation:
@@ -182,6 +141,7 @@ def generate(machinery: Machinery, prompt: Sequence[int], request: Request) -> G
         prefill_ms=(prefilled_at - started) * 1e3,
         decode_ms=(ended - prefilled_at) * 1e3,
         healed=run.output.healed,
+        seconds=tuple(run.output.seconds),
         passes=max(0, run.passes - 1),
     )
 
@@ -227,7 +187,7 @@ class _Generating:
         self._request = request
         self._watch = watch
         self._room = machinery.cached.session.context_tokens - prompt_tokens
-        self.output = _Output(machinery.spelling, request.heal)
+        self.output = Output(machinery.spelling, request.heal, request.begins)
         self.drafted = self.accepted = self.passes = 0
         self.first_at = 0.0  # time.monotonic() of the first id
 
@@ -291,16 +251,13 @@ class _Generating:
         )
         if most < 1 or running > MOST_RUNNING:
             return None, 0
-        guess = self._with.drafter.guess(most, self._fits)
+        guess = self._with.drafter.guess(most, output.fits)
         if guess is None and not output.ids and len(self._request.heal_ids) > 1:
             guess = Guess(self._request.heal_ids[:-1][:most], SPELT)
         if guess is None:
             return None, 0
         count = self._with.odds.how_many(guess, running, self._with.pace)
         return guess, self._useful(guess.ids[:count])
-
-    def _fits(self, ids: Sequence[int]) -> bool:
-        return not self.output.bound or self._with.spelling.agrees(ids, self.output.bound)
 
     def _useful(self, ids: Sequence[int]) -> int:
         """How many of the guessed ids come before the one that would end the generation."""

@@ -29,6 +29,7 @@ class Spelling:
         self._sorted = [pieces[i] for i in order]
         self._ids = np.array(order, np.int64)
         self._allowed = lru_cache(_CACHED)(self._find)
+        self._any = lru_cache(_CACHED)(self._find_any)
 
     def bytes_of(self, token_id: int) -> bytes:
         return self._pieces[token_id]
@@ -43,6 +44,10 @@ class Spelling:
         "ret" -> those of "r", "re", "ret", "return", "retry", ...
         """
         return self._allowed(text)
+
+    def allowed_by_any(self, texts: tuple[bytes, ...]) -> NDArray[np.int64]:
+        """The ids that one of the texts allows, each once."""
+        return self._allowed(texts[0]) if len(texts) == 1 else self._any(texts)
 
     def agrees(self, ids: Sequence[int], text: bytes) -> bool:
         """Whether the text of ids begins `text` or begins with it."""
@@ -59,6 +64,9 @@ class Spelling:
         shorter = [i for end in range(1, len(text)) for i in self._exactly(text[:end])]
         low, high = self._range(text)
         return np.concatenate([np.array(shorter, np.int64), self._ids[low:high]])
+
+    def _find_any(self, texts: tuple[bytes, ...]) -> NDArray[np.int64]:
+        return np.unique(np.concatenate([self._find(text) for text in texts]))
 
     def _range(self, text: bytes) -> tuple[int, int]:
         """Where the pieces that begin with text stand."""

@@ -86,6 +86,38 @@ def test_probability_of_an_id_that_goes_beyond_is_among_the_allowed(tiny: Tiny) 
         assert found.probabilities[0] == pytest.approx(share, abs=1e-4)
 
 
+@pytest.mark.parametrize("draft_tokens", [0, 5])
+@pytest.mark.parametrize("heal", ["", "a", "\n  "])
+def test_one_of_several_beginnings(tiny: Tiny, heal: str, draft_tokens: int) -> None:
+    """Of the texts the one whose bytes the model finds most probable, one after the other."""
+    engine = Engine(tiny.folder, EngineOptions(1, 128, 16, draft_tokens=draft_tokens))
+    begins, ids = ["for ", "from", "if ", "wh"], list(PROMPT)
+    ids += engine.tokenizer.encode(heal)
+    left, probabilities = [engine.tokenizer.encode(begin) for begin in begins], []
+    while all(left):
+        logits = forward(tiny.config, tiny.weights, ids)[-1]
+        allowed = sorted({begin[0] for begin in left})
+        best = max(allowed, key=lambda i: logits[i])
+        probabilities.append(np.exp(logits[best]) / np.exp(logits[allowed]).sum())
+        ids.append(best)
+        left = [begin[1:] for begin in left if begin[0] == best]
+    found = engine.generate(PROMPT, Limits(12, math.inf), never, CancelToken(), heal=heal, begins=begins)
+    assert list(found.ids[: len(ids) - len(PROMPT)]) == ids[len(PROMPT) :]
+    assert found.healed == len(engine.tokenizer.encode(heal))
+    np.testing.assert_allclose(found.probabilities[: len(probabilities)], probabilities, atol=1e-4)
+    plain = engine.generate(ids, Limits(2, math.inf), never, CancelToken())
+    assert found.ids[len(ids) - len(PROMPT) :][:2] == plain.ids
+
+
+def test_seconds_are_what_would_have_been_chosen_else(tiny: Tiny) -> None:
+    engine = Engine(tiny.folder, EngineOptions(1, 128, 16))
+    found = engine.generate(PROMPT, Limits(3, math.inf), never, CancelToken())
+    for at, (second, probability) in enumerate(found.seconds):
+        logits = forward(tiny.config, tiny.weights, [*PROMPT, *found.ids[:at]])[-1]
+        assert second == int(np.argsort(logits)[-2])
+        assert probability == pytest.approx(np.exp(logits[second]) / np.exp(logits).sum(), abs=1e-4)
+
+
 def test_what_cannot_be_spelt_stands_at_the_end_of_the_prompt(tiny: Tiny) -> None:
     engine = Engine(tiny.folder, EngineOptions(1, 128, 16))
     machinery = engine._open()

@@ -1,0 +1,81 @@
+"""Which id comes next: the most probable one, among those that the text to come allows.
+
+Knows the model's rows of logits and the bytes of ids; nothing of passes, caches and limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mccomd.engine.session import FloatArray
+from mccomd.engine.spelling import Spelling
+
+__all__ = ["Output"]
+
+
+class Output:
+    """The ids chosen so far, and what the next ones are bound to."""
+
+    def __init__(self, spelling: Spelling, heal: bytes, begins: Sequence[bytes] = ()) -> None:
+        """heal: the text begins with it; begins: and goes on with one of these, if there are any."""
+        self.spelling = spelling
+        self.ids: list[int] = []
+        self.probabilities: list[float] = []  # of ids[healed:]
+        self.seconds: list[tuple[int, float]] = []  # for each probability the second choice and its own
+        self.chance = 1.0  # that all of them are right: the product of the probabilities
+        self.healed = 0  # how many of ids lie wholly within heal
+        self._healing = len(heal)  # bytes of heal that are not written yet
+        self._bound = tuple(heal + begin for begin in begins) or ((heal,) if heal else ())
+
+    def choose(self, logits: FloatArray) -> int:
+        """Append the most probable id of float32 (vocab) that may come here, and return it."""
+        if not self._bound:
+            return self._append(int(logits.argmax()), logits)
+        allowed = self.spelling.allowed_by_any(self._bound)
+        if not len(allowed):  # cannot come for text that the spelling can spell
+            self._bound, self._healing = (), 0
+            return self.choose(logits)
+        logits = logits[allowed]
+        best = int(logits.argmax())
+        chosen = int(allowed[best])
+        piece = self.spelling.bytes_of(chosen)
+        self._bound = _left(self._bound, piece)
+        self._healing, within = max(0, self._healing - len(piece)), len(piece) <= self._healing
+        if within:
+            self.healed += 1
+            self.ids.append(chosen)
+            return chosen
+        self._append(best, logits)
+        second, probability = self.seconds[-1]
+        self.ids[-1], self.seconds[-1] = chosen, (int(allowed[second]), probability)
+        return chosen
+
+    def fits(self, ids: Sequence[int]) -> bool:
+        """Whether guessed ids may come next."""
+        return not self._bound or any(self.spelling.agrees(ids, bound) for bound in self._bound)
+
+    def drop_last(self) -> None:
+        self.ids.pop()
+        self.probabilities.pop()
+        self.seconds.pop()
+
+    def _append(self, chosen: int, logits: FloatArray) -> int:
+        most = logits[chosen]
+        total = np.exp(logits - most).sum()
+        self.ids.append(chosen)
+        self.probabilities.append(float(1 / total))
+        logits[chosen] = -np.inf
+        second = int(logits.argmax())
+        self.seconds.append((second, float(np.exp(logits[second] - most) / total)))
+        logits[chosen] = most
+        self.chance *= self.probabilities[-1]
+        return chosen
+
+
+def _left(bound: Sequence[bytes], piece: bytes) -> tuple[bytes, ...]:
+    """What the next ids are bound to after those of piece; () when one of the texts is written."""
+    if any(piece.startswith(text) for text in bound):
+        return ()
+    return tuple(text[len(piece) :] for text in bound if text.startswith(piece))
