@@ -107,7 +107,13 @@ class Generate:
         end = rule.end_of(text)
         if end is None and (unsure or generation.finish in (Finish.LENGTH, Finish.DEADLINE)):
             text = whole_part(text)
+        if unsure and text.strip().isalpha() and not self._head().strip():
+            text = ""  # a "def" alone on its line tells nobody anything
         return Generated(prompt, generation, text[:end])
+
+    def _head(self) -> str:
+        """The cursor's line, left of it."""
+        return self.query.prefix[self.query.prefix.rfind("\n") + 1 :]
 
     def _rule(self) -> StatementRule:
         query = self.query

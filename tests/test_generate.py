@@ -135,6 +135,27 @@ def test_the_second_choice_where_nothing_of_the_first_would_be_shown(engine: Eng
     assert second.generation.prefilled == first.generation.prefilled or second.generation.reused
 
 
+LOAD = "def load(path):\n    with open(path) as f:\n        data = f.read()\n"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "text"),
+    [
+        (LOAD + "    i", "\n", "f "),  # begun, and worth a key
+        (LOAD + "\n\n", '\n    """Close it."""\n', ""),  # "def "
+    ],
+)
+def test_a_word_alone_is_no_answer_unless_it_was_begun(
+    engine: Engine, prefix: str, suffix: str, text: str
+) -> None:
+    query = Query("/r/a.py", "a.py", "/r", "python", prefix, suffix, 0)
+    config = Config(completion=CompletionConfig(least_chance=0.25))
+    found = Generate(query, (), config, 24, math.inf, CancelToken())(engine)
+    assert found.generation.finish is Finish.UNSURE
+    assert len(found.generation.ids) > found.generation.healed + 1
+    assert found.text == text
+
+
 def test_useless_twice_is_the_first(engine: Engine) -> None:
     query = Query("/r/a.py", "a.py", "/r", "python", CLASS + "        self.second = ", "", 0)
     first = Generate(query, (), Config(), 24, math.inf, CancelToken())(engine)
