@@ -12,20 +12,20 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mccomd.languages import CLOSERS, CLOSING, MOST_CLOSERS, Language, language
+from mccomd.languages import CLOSERS, CLOSING, MOST_CLOSERS
 from mccomd.redact import visible
-from mccomd.statement import Scan, scan_prefix, scan_text
+from mccomd.statement import scan_text
+from mccomd.surroundings import NEAR_LINES, Surroundings, columns_of, lead_of, surroundings
 
 __all__ = ["Cleaned", "clean"]
 
 MAX_CHARS = 2000  # a completion is some lines; whatever is longer is cut before anything looks at it
-NEAR_LINES = 200  # so many lines above and below are looked at
-NEAR_CHARS = 16_384
 PASSES = 12
 SHORTEST_OVERLAP = 4  # characters of the suffix that a completion's end must repeat to be taken for a repeat
-MOST_REST_CHARS = 400  # of the cursor's line, right of it
 MOST_CUTS = 16  # places tried for a cut before a surplus bracket
 
+_IMPORT = re.compile(r"(?:import|from|use|using|#include)\s")
+_DEFINITION = re.compile(r"(?:async )?(?:def|class) \w+")
 _ONE_WORD = re.compile(r"\s*#?\w+;?")  # "end", "#endif", "pass": blocks often end alike
 
 
@@ -37,30 +37,12 @@ class Cleaned:
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """The text around the cursor, its line breaks "\\n"."""
-
-    language: Language
-    head: str  # the cursor's line, left of it
-    rest: str  # the cursor's line, right of it, without trailing white space
-    above: tuple[str, ...]  # nearest last, without blank ones, trailing white space and tabs
-    below: tuple[str, ...]  # nearest first, the same way
-    opened: Scan  # brackets and strings open at the cursor
-    tabs: bool | None  # how the file indents; None when it does not
-    unit: int  # columns of one level
-
-    @property
-    def only_closers_right(self) -> bool:
-        return all(char in CLOSING for char in self.rest)
-
-
 def clean(text: str, *, prefix: str, suffix: str, language: str, eol: str) -> Cleaned:
     """What of text is inserted between prefix and suffix; pure, and clean(clean(x)) is clean(x).
 
     eol: the document's line end, "\\n" or "\\r\\n"; all line ends of the result are this one.
     """
-    place = _place(_with_line_feeds(prefix), _with_line_feeds(suffix), language)
+    place = surroundings(_with_line_feeds(prefix), _with_line_feeds(suffix), language)
     text = _with_line_feeds(text[:MAX_CHARS])
     reasons: list[str] = []
     for _ in range(PASSES):
@@ -80,12 +62,12 @@ def clean(text: str, *, prefix: str, suffix: str, language: str, eol: str) -> Cl
 # --- rules: (text, place) -> text -----------------------------------------------------------------------
 
 
-def _strip_hidden(text: str, place: _Place) -> str:
+def _strip_hidden(text: str, place: Surroundings) -> str:
     """Characters that a reader cannot see have no place in a suggestion (Trojan Source, CVE-2021-42574)."""
     return visible(text).replace("\f", "")
 
 
-def _cut_loop(text: str, place: _Place) -> str:
+def _cut_loop(text: str, place: Surroundings) -> str:
     """A text that goes round in circles keeps one round: "a b, a b, a b, a b, a" -> "a b,".
 
     Six rounds of 3 characters or more, four of 10 or more (the numbers are Tabby's), three of whole lines.
@@ -114,7 +96,7 @@ def _cut_line_loop(text: str) -> str:
     return text
 
 
-def _fit_first_line(text: str, place: _Place) -> str:
+def _fit_first_line(text: str, place: Surroundings) -> str:
     """White space that the cursor's line already has is not written again."""
     head = place.head
     if not head or head[-1] not in " \t":
@@ -125,25 +107,25 @@ def _fit_first_line(text: str, place: _Place) -> str:
     if body.startswith("\n"):  # the cursor stands on a blank line: its line is the one to fill
         line = body.lstrip("\n")
         return line[len(head) :] if line.startswith(head) and line[len(head) :].strip() else text
-    columns = _columns(head + text[: len(text) - len(body)], place.unit)
-    wanted = _wanted_columns(place)
+    columns = columns_of(head + text[: len(text) - len(body)], place.unit)
+    wanted = place.wanted_columns
     return text if wanted is not None and columns == wanted else body
 
 
-def _fit_indentation(text: str, place: _Place) -> str:
+def _fit_indentation(text: str, place: Surroundings) -> str:
     """Lines are indented with what the file indents with; relative indentation stays."""
     if place.tabs is None:
         return text
     lines = text.split("\n")
     first = 1 if place.head else 0
-    leads = [_lead(line) for line in lines[first:] if line.strip()]
+    leads = [lead_of(line) for line in lines[first:] if line.strip()]
     unit = _unit_of([len(lead) for lead in leads if lead and "\t" not in lead])
     fit = (lambda lead: _to_tabs(lead, unit)) if place.tabs else (lambda lead: lead.expandtabs(place.unit))
-    fitted = [fit(_lead(line)) + line[len(_lead(line)) :] for line in lines[first:]]
+    fitted = [fit(lead_of(line)) + line[len(lead_of(line)) :] for line in lines[first:]]
     return "\n".join(lines[:first] + fitted)
 
 
-def _drop_rest_of_line(text: str, place: _Place) -> str:
+def _drop_rest_of_line(text: str, place: Surroundings) -> str:
     """What stands right of the cursor is not written again.
 
     All of it, or a good part; of closing brackets and quotes, which editors put there, only what is surplus:
@@ -166,7 +148,7 @@ def _drop_rest_of_line(text: str, place: _Place) -> str:
     return _cut_before_surplus(best, place)
 
 
-def _drop_overlap(text: str, place: _Place) -> str:
+def _drop_overlap(text: str, place: Surroundings) -> str:
     """The end of text that is all of what follows, or at least SHORTEST_OVERLAP characters of it."""
     body = text.rstrip()
     for part in dict.fromkeys((place.rest, place.rest.lstrip())):
@@ -179,7 +161,7 @@ def _drop_overlap(text: str, place: _Place) -> str:
     return _drop_surplus_closers(text, place)
 
 
-def _drop_surplus_closers(text: str, place: _Place) -> str:
+def _drop_surplus_closers(text: str, place: Surroundings) -> str:
     """ "foo(|) + b" + "x)" -> "x": the closing bracket is there, with other text behind it."""
     body = text.rstrip()
     closers = re.match(r"""[)\]}"'`]+""", place.rest)
@@ -190,7 +172,7 @@ def _drop_surplus_closers(text: str, place: _Place) -> str:
     return text
 
 
-def _cut_before_surplus(text: str, place: _Place) -> str:
+def _cut_before_surplus(text: str, place: Surroundings) -> str:
     """Cuts where text closes what the suffix closes: "foo(|)" + "x) + 1" -> "x"."""
     if not _surplus(text, place.rest, place):
         return text
@@ -201,14 +183,14 @@ def _cut_before_surplus(text: str, place: _Place) -> str:
     return text
 
 
-def _drop_next_lines(text: str, place: _Place) -> str:
+def _drop_next_lines(text: str, place: Surroundings) -> str:
     """A line after the first that is the next line of the file ends the text."""
     lines = text.split("\n")
     if place.rest.strip() or not place.below:
         return text
     tail = "\n" + place.below[0]
     for index in range(1, len(lines)):
-        if _plain(lines[index], place) != place.below[0]:
+        if place.plain(lines[index]) != place.below[0]:
             continue
         kept = "\n".join(lines[:index])
         if _has_word(lines[index]) or _surplus(kept, tail, place) < _surplus(text, tail, place):
@@ -216,21 +198,41 @@ def _drop_next_lines(text: str, place: _Place) -> str:
     return text
 
 
-def _drop_repeated(text: str, place: _Place) -> str:
+def _drop_repeated(text: str, place: Surroundings) -> str:
     """Nothing is left of a text that as a whole is the lines above it, or the lines below it."""
     if place.rest.strip() or not _has_word(text):
         return text
     on_new_line = bool(place.head.strip()) and text.lstrip(" \t").startswith("\n")
     whole = text if on_new_line else place.head + text
-    lines = tuple(line for line in (_plain(line, place) for line in whole.split("\n")) if line)
-    above = (*place.above, _plain(place.head, place)) if on_new_line else place.above
+    lines = tuple(line for line in (place.plain(line) for line in whole.split("\n")) if line)
+    above = (*place.above, place.plain(place.head)) if on_new_line else place.above
     is_below = lines == place.below[: len(lines)]
     starts_line = on_new_line or not place.head.strip()
     is_above = starts_line and lines == above[-len(lines) :] and not all(map(_ONE_WORD.fullmatch, lines))
     return "" if is_below or is_above else text
 
 
-def _trim(text: str, place: _Place) -> str:
+def _drop_known(text: str, place: Surroundings) -> str:
+    """An import that the file has already, or a second function or class of a name, is never what is wanted.
+
+    Not so where a decorator stands above: overloads share a name.
+    """
+    if place.rest.strip():
+        return text
+    first, _, more = (
+        (text if text.lstrip(" \t").startswith("\n") else place.head + text).strip("\n").partition("\n")
+    )
+    line, around = place.plain(first), (*place.above, *place.below)
+    if _IMPORT.match(line) and not more.strip():
+        return "" if line in around else text
+    found = _DEFINITION.match(line) if place.language.name == "python" else None
+    if found is None or any(other.startswith("@") for other in place.above[-1:]):
+        return text
+    again = re.compile(re.escape(found[0]) + r"(?!\w)")
+    return "" if any(map(again.match, around)) else text
+
+
+def _trim(text: str, place: Surroundings) -> str:
     """No white space at the ends of lines; at the text's end only where other text follows at once."""
     body = text.rstrip()
     if not body:
@@ -244,7 +246,7 @@ def _trim(text: str, place: _Place) -> str:
     return body + " " if end[:1] in (" ", "\t") and follows and follows not in CLOSING else body
 
 
-def _drop_empty(text: str, place: _Place) -> str:
+def _drop_empty(text: str, place: Surroundings) -> str:
     """White space alone, or a comment of nothing, is no suggestion."""
     body = text.strip()
     line_comment, blocks = place.language.line_comment, place.language.block_comments
@@ -252,7 +254,7 @@ def _drop_empty(text: str, place: _Place) -> str:
     return "" if not body or body in marks else text
 
 
-_RULES: tuple[tuple[str, Callable[[str, _Place], str]], ...] = (
+_RULES: tuple[tuple[str, Callable[[str, Surroundings], str]], ...] = (
     ("hidden characters", _strip_hidden),
     ("repetition", _cut_loop),
     ("first line", _fit_first_line),
@@ -260,6 +262,7 @@ _RULES: tuple[tuple[str, Callable[[str, _Place], str]], ...] = (
     ("repeats suffix", _drop_rest_of_line),
     ("repeats next line", _drop_next_lines),
     ("repeats lines around", _drop_repeated),
+    ("is there already", _drop_known),
     ("white space", _trim),
     ("empty", _drop_empty),
 )
@@ -272,49 +275,6 @@ def _with_line_feeds(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def _place(prefix: str, suffix: str, name: str) -> _Place:
-    entry = language(name)
-    lines_above = prefix[-NEAR_CHARS:].split("\n")[-NEAR_LINES:]
-    lines_below = suffix[:NEAR_CHARS].split("\n")[:NEAR_LINES]
-    tabs, unit = _indentation([*lines_above, *lines_below[1:]])
-    return _Place(
-        language=entry,
-        head=lines_above[-1],
-        rest=lines_below[0][:MOST_REST_CHARS].rstrip(),
-        above=_comparable(lines_above[:-1], unit),
-        below=_comparable(lines_below[1:], unit),
-        opened=scan_prefix(prefix, entry.name),
-        tabs=tabs,
-        unit=unit,
-    )
-
-
-def _comparable(lines: list[str], unit: int) -> tuple[str, ...]:
-    return tuple(line.rstrip().expandtabs(unit) for line in lines if line.strip())
-
-
-def _plain(line: str, place: _Place) -> str:
-    return line.rstrip().expandtabs(place.unit)
-
-
-def _indentation(lines: list[str]) -> tuple[bool | None, int]:
-    """(whether by tabs, None when nothing is indented or both are at home; columns of one level)"""
-    tabs = sum(line.startswith("\t") for line in lines)
-    widths = [len(_lead(line)) for line in lines if line.startswith("  ") and line.strip()]
-    if min(tabs, len(widths)) * 5 >= tabs + len(widths):  # less than a fifth may be exceptions
-        return None, 4
-    halves = sum(width % 4 == 2 for width in widths)
-    return tabs > len(widths), 2 if halves * 5 > len(widths) else 4
-
-
-def _lead(line: str) -> str:
-    return line[: len(line) - len(line.lstrip(" \t"))]
-
-
-def _columns(lead: str, unit: int) -> int:
-    return len(lead.expandtabs(unit))
-
-
 def _unit_of(widths: list[int]) -> int:
     return 2 if widths and math.gcd(*widths) % 4 == 2 else 4
 
@@ -322,24 +282,15 @@ def _unit_of(widths: list[int]) -> int:
 def _to_tabs(lead: str, unit: int) -> str:
     if not lead.startswith(" "):
         return lead  # tabs, and perhaps blanks that align
-    columns = _columns(lead, unit)
+    columns = columns_of(lead, unit)
     return "\t" * (columns // unit) + " " * (columns % unit)
-
-
-def _wanted_columns(place: _Place) -> int | None:
-    """The indentation of a line in the block that the line above opens; None when it opens none."""
-    if not place.above:
-        return None
-    line = place.above[-1]
-    opens = line.endswith((":", "(", "[", "{") if place.language.by_indentation else ("(", "[", "{"))
-    return _columns(_lead(line), place.unit) + place.unit if opens else None
 
 
 def _has_word(text: str) -> bool:
     return any(char.isalnum() for char in text)
 
 
-def _surplus(text: str, tail: str, place: _Place, *, strict: bool = False) -> int:
+def _surplus(text: str, tail: str, place: Surroundings, *, strict: bool = False) -> int:
     """How many closing brackets of text and tail close nothing, beyond those that do without text.
 
     A string that tail begins, and that without text it ends, counts as one; if strict any string that
@@ -353,7 +304,7 @@ def _surplus(text: str, tail: str, place: _Place, *, strict: bool = False) -> in
     return max(0, after.surplus - without.surplus) + begins_string
 
 
-def _cost(text: str, place: _Place, *, strict: bool = False) -> tuple[int, bool]:
+def _cost(text: str, place: Surroundings, *, strict: bool = False) -> tuple[int, bool]:
     """What is wrong with text before the rest of its line: surplus brackets, then ';;', ',,' or '::'."""
     last, following = text[-1:], place.rest.lstrip()[:1]
     return _surplus(text, place.rest, place, strict=strict), last == following and last in tuple(";,:")

@@ -367,3 +367,38 @@ def _cursors(source: str) -> list[tuple[int, int]]:
         elif token.type in (tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING):
             starts.append(place)
     return [(start, end) for start, end in found if source[start:end].count("\n") < 8]
+
+
+TAKEN = "import os\nfrom pathlib import Path\n\n\ndef load(path):\n    return path\n\n\n"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "text", "suffix", "expected"),
+    [
+        (TAKEN[:36], "import os", "\n", ""),
+        (TAKEN[:36] + "imp", "ort os", "\n", ""),
+        (TAKEN[:36], "import re", "\n", "import re"),
+        ("import re\n", "import os", "\nimport sys\nimport os\n", ""),
+        (TAKEN[:35], "\nfrom pathlib import Path", "\n", ""),
+        (TAKEN[:36], "    import os", "\n", "    import os"),  # another scope
+        (TAKEN, "def load(name):", "\n", ""),
+        (TAKEN, "async def load(name):", "\n", "async def load(name):"),
+        (TAKEN, "def loads(text):", "\n", "def loads(text):"),
+        (TAKEN, "def lo", "ad(name):\n", "def lo"),
+        ("", "class Loader:", "\n    pass\n\n\nclass Loader(Base):\n", ""),
+        (TAKEN + "@overload\n", "def load(name):", "\n", "def load(name):"),
+        ("class A:\n    def x(self):\n        pass\n\n", "    def x(self):", "\n", "    def x(self):"),
+    ],
+)
+def test_what_the_file_has_already(prefix: str, text: str, suffix: str, expected: str) -> None:
+    check(prefix, text, suffix, expected)
+
+
+@pytest.mark.parametrize(
+    ("language", "line"),
+    [("c", "#include <stdio.h>"), ("rust", "use std::fmt;"), ("java", "import java.util.List;")],
+)
+def test_imports_of_other_languages(language: str, line: str) -> None:
+    other = "// a comment\n"
+    check(line + "\n" + other, line, "\n", "", language)
+    check(other, line, "\n", line, language)
