@@ -22,6 +22,7 @@ __all__ = ["Cleaned", "clean"]
 MAX_CHARS = 2000  # a completion is some lines; whatever is longer is cut before anything looks at it
 PASSES = 12
 SHORTEST_OVERLAP = 4  # characters of the suffix that a completion's end must repeat to be taken for a repeat
+MOST_LOOP_LINES, LONGEST_LOOP = 200, 20  # lines in which loops of lines are looked for; in one round
 MOST_CUTS = 16  # places tried for a cut before a surplus bracket
 
 _IMPORT = re.compile(r"(?:import|from|use|using|#include)\s")
@@ -87,8 +88,8 @@ def _cut_loop(text: str, place: Surroundings) -> str:
 
 
 def _cut_line_loop(text: str) -> str:
-    lines = text.split("\n")
-    for period in range(1, len(lines) // 3 + 1):
+    lines = text.split("\n", MOST_LOOP_LINES)
+    for period in range(1, min(len(lines) // 3, LONGEST_LOOP) + 1):
         for start in range(len(lines) - 3 * period + 1):
             unit = lines[start : start + period]
             if lines[start : start + 3 * period] == unit * 3 and any(_has_word(line) for line in unit):
