@@ -17,7 +17,7 @@ import psutil
 
 from mccomd import __version__
 from mccomd.behaviour import Judgement
-from mccomd.cloud.access import close_cloud, cloud_state, open_cloud
+from mccomd.cloud.access import close_cloud, cloud_state, look_again, open_cloud
 from mccomd.completer import Completer
 from mccomd.config import Config, ConfigFile, why_offline, why_silent
 from mccomd.egress import PREVIEW, Egress, Ledger, Preview
@@ -200,6 +200,7 @@ class Daemon:
                 raise CloudError(self._cloud_status().reason)
             if not hasattr(backend, "probe"):
                 raise CloudError(f"backend {backend.name!r} has nothing to probe")
+            look_again(self._cloud)
             await backend.probe()
         known = backend.status() if backend is not None and hasattr(backend, "status") else {}
         parts = (dict(known.get(key, {})) for key in ("caps", "estimates", "strategies"))

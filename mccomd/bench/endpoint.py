@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -74,8 +75,9 @@ Handler = Callable[[Received, Out], Awaitable[None]]
 class Peer:
     """A running server; a context manager. `handler` may be replaced while it runs."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
         self.handler = handler
+        self._tls = tls
         self.received: list[Received] = []
         self.arrived = threading.Semaphore(0)  # released for each request
         self.connections = 0
@@ -85,7 +87,7 @@ class Peer:
     def __enter__(self) -> Peer:
         self._thread.start()
         started = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop
+            asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls), self._loop
         )
         self._server = started.result(10)
         self.port = self._server.sockets[0].getsockname()[1]

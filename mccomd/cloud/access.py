@@ -16,7 +16,7 @@ from mccomd.outgoing import CloudAccess, Endpoint
 if TYPE_CHECKING:
     from mccomd.cloud.transport import Sent
 
-__all__ = ["close_cloud", "cloud_state", "open_cloud"]
+__all__ = ["close_cloud", "cloud_state", "look_again", "open_cloud"]
 
 
 def open_cloud(
@@ -48,6 +48,13 @@ def cloud_state(access: CloudAccess) -> tuple[str, str]:
     """The endpoint's state and its reason, for `status`."""
     from_transport = getattr(access.transport, "state", None)
     return ("none", "") if from_transport is None else from_transport()
+
+
+def look_again(access: CloudAccess) -> None:
+    """Before somebody tries it by hand: what was switched off or is cooling may be asked."""
+    again = getattr(access.transport, "look_again", None)
+    if again is not None:
+        again()
 
 
 async def close_cloud(access: CloudAccess) -> None:

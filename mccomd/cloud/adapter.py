@@ -21,6 +21,7 @@ from mccomd.errors import CloudError, PluginError
 from mccomd.outgoing import Call, CloudReport, CloudRequest, Endpoint, Transport
 
 __all__ = [
+    "COUNT",
     "PROBE_S",
     "Adapter",
     "choices_of",
@@ -35,6 +36,7 @@ __all__ = [
 D = TypeVar("D")
 
 PROBE_S = 45.0  # a vLLM's first scoring took 16 s
+COUNT = "1 2 3 4 5 6 7 8 9 10 11 12 13 14"  # what everybody goes on with
 PROBE = "probe"  # in place of a request's id
 RESERVED_TOKENS = 32
 CHARS_A_TOKEN = 3.0  # until a refusal tells more
@@ -73,6 +75,11 @@ class Adapter:
     async def probe(self) -> Caps:
         """Try what the endpoint can do, with texts of our own and never the user's."""
         return replace(self.caps, proved=True)
+
+    async def short_answer(self) -> str:
+        """To a text of our own; raises CloudError where the endpoint is no use as it is configured."""
+        async with contextlib.aclosing(self.stream(self.probe_request(COUNT))) as pieces:
+            return "".join([piece async for piece in pieces])
 
     @property
     def look_url(self) -> str:
@@ -113,18 +120,24 @@ class Adapter:
         body: Callable[[], Mapping[str, Any]],
         request: CloudRequest,
         parser: Callable[[], ServerSentEvents | JsonLines] = ServerSentEvents,
+        field: str = "choices",
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """The objects of a streamed answer. body is made anew after something was learned from a refusal."""
+        """The objects of a streamed answer, of which one at least has the field; else CloudError.
+
+        body is made anew after something was learned from a refusal.
+        """
         for last in (False, False, True):
-            begun = False
+            begun = told = False
             try:
                 async with (
                     self.transport.send(self._call(url, body(), request)) as response,
                     contextlib.aclosing(response.events(parser())) as events,
                 ):
                     async for event in events:
-                        begun = True
+                        begun, told = True, told or field in event
                         yield event
+                    if not told:
+                        raise CloudError(f"the endpoint's answer has no {field!r} in it: is cloud.url right?")
                 return
             except CloudError as error:
                 if begun or last or not self._learn(error, body()):

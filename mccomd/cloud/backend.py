@@ -116,10 +116,17 @@ class StrategyBackend:
             await opener(self._adapter.look_url)
 
     async def probe(self) -> Mapping[str, Any]:
-        """Try the endpoint's abilities and remember them."""
-        self._adapter.caps = await self._adapter.probe()
+        """Whether the endpoint answers at all; then its abilities are tried and remembered."""
+        text = await self._adapter.short_answer()
+        await self._find_out()
+        said = f"answered a count with {text[:40]!r}" if text else "gave no text to a count that was begun"
+        self._adapter.caps = replace(self.caps, notes=(said, *self.caps.notes))
         self._caps_file.save(self.caps)
         return self.status()
+
+    async def _find_out(self) -> None:
+        self._adapter.caps = await self._adapter.probe()
+        self._caps_file.save(self.caps)
 
     def status(self) -> Mapping[str, Any]:
         known = self.estimates
@@ -265,7 +272,7 @@ class StrategyBackend:
 
     async def _probe_quietly(self) -> None:
         try:
-            await self.probe()
+            await self._find_out()
         except Exception as error:  # noqa: BLE001 - nobody waits for it, and the answer before it was good
             self._probes_failed += 1
             wait_s = min(PROBE_AGAIN_MOST_S, PROBE_AGAIN_S * 2 ** (self._probes_failed - 1))

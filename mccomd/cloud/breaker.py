@@ -18,6 +18,7 @@ WITHIN_S = 30.0
 OPEN_S = 15.0
 COOL_S = 10.0  # where the endpoint does not say how long
 MAX_COOL_S = 3600.0
+MENDED = "`mccomd cloud probe` is run"
 
 
 class Breaker:
@@ -29,12 +30,13 @@ class Breaker:
         self._why = ""
         self._tripped = False
         self._looking = False  # one request is under way to see whether it works again
+        self.last = ""  # why the last request that was answered, or should have been, failed
         self.disabled = ""  # why nothing is sent until the configuration changes
 
     def refusal(self, now: float) -> str:
         """Why no request may go now; "" when one may. Takes no place: see `begin`."""
         if self.disabled:
-            return f"{self.disabled}; nothing is sent until the configuration changes"
+            return f"{self.disabled}; nothing is sent until the configuration changes or {MENDED}"
         if now < self._until:
             return f"{self._why}; asked again in {self._until - now:.0f} s"
         if self._looking:
@@ -47,11 +49,13 @@ class Breaker:
 
     def succeeded(self) -> None:
         self._failures.clear()
+        self.last = ""
         self._why, self._tripped, self._looking = "", False, False
 
     def failed(self, now: float, why: str) -> None:
         """No connection, no answer, an answer that is broken, a status of 500 and more."""
         self._failures.append(now)
+        self.last = f"the last request failed: {why}"
         enough = len(self._failures) == FAILURES and now - self._failures[0] <= WITHIN_S
         if enough or self._looking:
             self._until, self._why = now + OPEN_S, f"{FAILURES} failures in a row, the last: {why}"
@@ -59,15 +63,17 @@ class Breaker:
         self._looking = False
 
     def cool_down(self, now: float, seconds: float | None, why: str) -> None:
+        self.last = f"the last request failed: {why}"
         seconds = COOL_S if seconds is None else min(max(seconds, 0.0), MAX_COOL_S)
         self._until, self._why, self._looking = max(self._until, now + seconds), why, False
 
     def disable(self, why: str) -> None:
         self.disabled, self._looking = why, False
 
-    def left(self) -> None:
-        """A request ended without a word about the endpoint: cancelled, or refused by its content."""
+    def left(self, why: str = "") -> None:
+        """A request ended without a word about the endpoint: cancelled, or (why) refused for what it was."""
         self._looking = False
+        self.last = f"the last request failed: {why}" if why else self.last
 
     def state(self, now: float) -> str:
         """For people: ready, off, cooling, looking."""

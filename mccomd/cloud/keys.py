@@ -30,7 +30,10 @@ def find_key(place: str, environment: Mapping[str, str]) -> str:
         case "env":
             found = environment.get(name, "")
             if not found:
-                raise CloudError(f"cloud.key: the variable {name} is not set in the daemon's environment")
+                raise CloudError(
+                    f"cloud.key: the variable {name} is not set in the daemon's environment: export it, then "
+                    "`mccomd stop`; the next command starts the daemon anew"
+                )
         case "file":
             found = _from_file(Path(name).expanduser())
         case "keyring":

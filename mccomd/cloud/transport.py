@@ -19,6 +19,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx
 
@@ -26,6 +27,7 @@ from mccomd import __version__
 from mccomd.cloud.breaker import Breaker, retry_after_s
 from mccomd.cloud.keys import find_key
 from mccomd.cloud.sse import error_in
+from mccomd.cloud.words import no_connection, one_line, refused, unusable, without
 from mccomd.errors import CloudError, EgressError
 from mccomd.outgoing import Call, CloudReport, Parser
 
@@ -50,6 +52,8 @@ KEEP_S = 60.0
 STALL_S = 2.5
 _DIED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_TO_HTML = "the endpoint sent a web page and no answer: is cloud.url right, and is there no login before it?"
+NO_MONEY_S = 300.0  # after 402; asking again in a moment changes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +70,16 @@ class Sent:
     body: builtins.bytes = field(default=b"", repr=False)  # for a preview; not kept
 
 
-def client_options() -> dict[str, Any]:
-    """Of the one httpx client. Proxies and certificate authorities come from the environment."""
+def client_options(*, here: bool = False) -> dict[str, Any]:
+    """Of the one httpx client. Proxies and certificate authorities come from the environment.
+
+    here: for an endpoint on this machine, which needs neither and shall not fail for a proxy that is no use.
+    """
     return {
         "http1": True,
         "http2": False,  # see above; a test holds this
         "follow_redirects": False,
-        "trust_env": True,
+        "trust_env": not here,
         "timeout": httpx.Timeout(connect=CONNECT_S, read=None, write=CONNECT_S, pool=0.5),
         "limits": httpx.Limits(max_connections=8, max_keepalive_connections=2, keepalive_expiry=KEEP_S),
         "headers": {"user-agent": f"mccomd/{__version__}", "accept-encoding": "identity"},
@@ -92,6 +99,7 @@ class HttpTransport:
     ) -> None:
         """url: where the key may go. record: called before anything leaves; what raises there stops it."""
         self._origin = origin_of(url)
+        self._here = _is_here(url)
         self._key_place = key_place
         self._key: str | None = None
         self._record = record
@@ -108,7 +116,12 @@ class HttpTransport:
     def state(self) -> tuple[str, str]:
         """The configured endpoint's state and its reason: ready, cooling, looking, off."""
         breaker, now = self._breaker(self._origin), time.monotonic()
-        return breaker.state(now), breaker.refusal(now)
+        return breaker.state(now), breaker.refusal(now) or breaker.last
+
+    def look_again(self) -> None:
+        """Somebody has mended something: what was refused may be sent, and the key is looked up anew."""
+        self._breakers.clear()
+        self._key = None
 
     async def warm(self, url: str) -> None:
         """Open a connection ahead of need, at most one within KEEP_S; failures are the next request's."""
@@ -131,6 +144,7 @@ class HttpTransport:
         try:
             response = await self._open(call, breaker)
         except CloudError as error:
+            self._hide_key(error)
             self._judge(breaker, error, trial=call.trial)
             raise
         except BaseException:
@@ -139,6 +153,7 @@ class HttpTransport:
         try:
             yield response
         except CloudError as error:
+            self._hide_key(error)
             self._judge(breaker, error, trial=call.trial)
             raise
         except BaseException:
@@ -156,6 +171,11 @@ class HttpTransport:
     def _breaker(self, origin: str) -> Breaker:
         return self._breakers.setdefault(origin, Breaker())
 
+    def _hide_key(self, error: CloudError) -> None:
+        """Some endpoints quote the key that they refuse."""
+        if self._key:
+            error.args = (without(str(error), self._key),)
+
     def _judge(self, breaker: Breaker, error: CloudError, *, trial: bool) -> None:
         now = time.monotonic()
         if isinstance(error, EgressError):
@@ -166,14 +186,14 @@ class HttpTransport:
             breaker.disable(str(error))
             log.warning("the large model is off: %s", error)
         elif 400 <= error.status < 500:
-            breaker.left()
+            breaker.left(str(error))
         else:
             breaker.failed(now, str(error))
 
     async def _open(self, call: Call, breaker: Breaker) -> HttpResponse:
         """The answer's head, with a good status."""
-        client = await self._ready_client()
         try:
+            client = await self._ready_client()
             key = await self._find_key(call)
         except CloudError as error:
             breaker.disable(str(error))
@@ -189,15 +209,24 @@ class HttpTransport:
                 raise CloudError("no answer within the deadline", passing=True) from error
             except _DIED as error:
                 if not again or not _before_any_byte(error):
-                    raise CloudError(f"the connection broke: {_words(error)}", passing=True) from error
+                    raise CloudError(f"the connection broke: {one_line(error)}", passing=True) from error
             except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-                raise CloudError(f"no connection: {_words(error)}", passing=True) from error
+                words = no_connection(error, origin_of(call.url), self._proxy_to(call.url))
+                raise CloudError(words, passing=True) from error
         response = HttpResponse(answer, call, self._stall_s if call.stall_s is None else call.stall_s)
         if not 200 <= answer.status_code < 300:
-            await self._refuse(response)
+            await self._refuse(response, urlsplit(call.url).path, with_key=bool(key))
         return response
 
-    async def _refuse(self, response: HttpResponse) -> None:
+    def _proxy_to(self, url: str) -> str:
+        """The origin of the proxy that the environment names for an address; "" for none."""
+        parts = urlsplit(url)
+        if self._here or _is_here(url):
+            return ""
+        proxies = getproxies()
+        return origin_of(proxies.get(parts.scheme) or proxies.get("all") or "").strip(":/")
+
+    async def _refuse(self, response: HttpResponse, path: str, *, with_key: bool) -> None:
         status, details = response.status, None
         try:
             details = _decoded(await response.text(MAX_ERROR_BYTES))
@@ -206,16 +235,20 @@ class HttpTransport:
             said = str(error)
         finally:
             await response.aclose()
-        words = f"the endpoint answers {status}{f': {said}' if said else ''}"
-        if status in (429, 503):
+        words = refused(status, path, said, response.headers, with_key=with_key)
+        if status in (402, 429, 503):
             seconds = retry_after_s(response.headers, time.time())
-            raise _Refused(words, status, seconds)
+            raise _Refused(words, status, NO_MONEY_S if status == 402 and seconds is None else seconds)
         raise CloudError(words, status, details)
 
     async def _ready_client(self) -> httpx.AsyncClient:
         async with self._making:
             if self._client is None:  # reading certificates takes 20-50 ms: not on the event loop
-                self._client = await asyncio.to_thread(lambda: httpx.AsyncClient(**client_options()))
+                options = client_options(here=self._here)
+                try:
+                    self._client = await asyncio.to_thread(lambda: httpx.AsyncClient(**options))
+                except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+                    raise CloudError(unusable(error), passing=True) from error
         return self._client
 
     async def _find_key(self, call: Call) -> str:
@@ -276,6 +309,7 @@ class HttpResponse:
 
     async def events(self, parser: Parser[T]) -> AsyncGenerator[T, None]:
         """What the parser finds, as it comes. A comment is no payload: it does not put off giving up."""
+        self._refuse_pages()
         last: float | None = None
         pieces = self._pieces(MAX_RESPONSE_BYTES)
         async with contextlib.aclosing(pieces):
@@ -301,6 +335,7 @@ class HttpResponse:
 
     async def json(self) -> Any:
         """Raises CloudError: no JSON, or more than MAX_RESPONSE_BYTES."""
+        self._refuse_pages()
         text = await self.text()
         try:
             found = json.loads(text)
@@ -322,6 +357,10 @@ class HttpResponse:
     async def aclose(self) -> None:
         await self._answer.aclose()
 
+    def _refuse_pages(self) -> None:
+        if self.headers.get("content-type", "").lstrip().lower().startswith("text/html"):
+            raise CloudError(_TO_HTML)
+
     async def _pieces(self, limit: int) -> AsyncGenerator[bytes, None]:
         read = 0
         try:
@@ -333,7 +372,7 @@ class HttpResponse:
                 yield piece
             self.whole = True
         except httpx.HTTPError as error:
-            raise CloudError(f"the answer broke off: {_words(error)}", passing=True) from error
+            raise CloudError(f"the answer broke off: {one_line(error)}", passing=True) from error
 
 
 class _Refused(CloudError):
@@ -355,6 +394,10 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
 
+def _is_here(url: str) -> bool:
+    return (urlsplit(url).hostname or "") in ("localhost", "127.0.0.1", "::1")
+
+
 def _before_any_byte(error: Exception) -> bool:
     """Whether the connection died without a word, as an idle one does that the server has closed."""
     return not isinstance(error, httpx.RemoteProtocolError) or "without sending" in str(error)
@@ -365,7 +408,3 @@ def _decoded(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -133,6 +133,8 @@ def _cloud(status: dict[str, Any]) -> Check:
     text += f" ({cloud['reason']})" if cloud["reason"] else ""
     if cloud["state"] in ("failed", "off", "cooling"):
         return bad("large model", text, "see [cloud] in `mccomd config show`; local answers go on meanwhile")
+    if cloud["state"] == "ready" and cloud["reason"]:
+        return bad("large model", text, "mccomd cloud probe")
     return good("large model", text)
 
 

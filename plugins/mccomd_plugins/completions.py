@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mccomd.cloud.adapter import Adapter, choices_of, dialect_of, text_field, whole, with_path
+from mccomd.cloud.adapter import COUNT, Adapter, choices_of, dialect_of, text_field, whole, with_path
 from mccomd.cloud.backend import StrategyBackend
 from mccomd.cloud.caps import Caps, CapsFile
 from mccomd.cloud.fim import Window, cut, template_for
@@ -25,7 +25,6 @@ from mccomd.hooks import Backend, CloudRequest, Endpoint, PluginContext, Transpo
 from mccomd_plugins.dialects import DIALECTS, Dialect, known_of
 
 NAME = "completions"
-PROBE_TEXT = "1 2 3 4 5 6 7 8 9 10 11 12 13 14"
 PROBE_DRAFT = " 15 16 17 18 19 20"
 PROBE_LONG = "".join(f"value_{number} = {number * number}\n" for number in range(12))  # some 100 tokens
 SCORE_TOKENS = 4
@@ -105,7 +104,7 @@ class Completions(Adapter):
         """Which server it is; scores and a native draft, each with a text whose answer is known."""
         notes = await self._meet()
         verify, draft, each_ms = self.dialect.verify, self.dialect.draft, 0.0
-        request = self.probe_request(PROBE_TEXT)
+        request = self.probe_request(COUNT)
         if verify != "none":
             try:
                 scores = await self.score(request, PROBE_DRAFT)

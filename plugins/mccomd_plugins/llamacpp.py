@@ -49,7 +49,7 @@ class LlamaCpp(Adapter):
             return self._body(self.prompt(self._template, request, begun), request.max_tokens)
 
         healed = self.healed(self._template, request, begun)
-        async with contextlib.aclosing(self.events(self._url, body, request)) as events:
+        async with contextlib.aclosing(self.events(self._url, body, request, field="content")) as events:
             async for event in events:
                 self._count(event, request.report)
                 if text := text_field(event, "content"):

@@ -47,7 +47,7 @@ class Ollama(Adapter):
 
         url = f"{self.endpoint.url}/api/generate"
         answered = False
-        async with contextlib.aclosing(self.events(url, body, request, JsonLines)) as events:
+        async with contextlib.aclosing(self.events(url, body, request, JsonLines, "response")) as events:
             async for event in events:
                 if event.get("done") is True:
                     request.report.prompt_tokens = whole(event.get("prompt_eval_count"))

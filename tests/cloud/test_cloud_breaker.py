@@ -61,7 +61,22 @@ def test_disabled_is_for_good() -> None:
     breaker = Breaker()
     breaker.disable("401: no such key")
     breaker.succeeded()
-    assert breaker.refusal(1e9) == "401: no such key; nothing is sent until the configuration changes"
+    assert breaker.refusal(1e9).startswith(
+        "401: no such key; nothing is sent until the configuration changes"
+    )
+
+
+def test_a_failure_is_told_before_it_is_enough_to_open_it() -> None:
+    """`status` and `doctor` called an endpoint ready of which nothing had ever come."""
+    breaker = Breaker()
+    breaker.failed(0.0, "no connection")
+    assert (breaker.state(0.0), breaker.last) == ("ready", "the last request failed: no connection")
+    breaker.left()  # the user typed on
+    assert breaker.last
+    breaker.succeeded()
+    assert breaker.last == ""
+    breaker.left("400: what is a `prompt`?")
+    assert "400" in breaker.last
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_nothing_leaves_when_the_ledger_cannot_be_written() -> None:
         ("endless_line", "a line of more than"),
         ("moved", "answers 302"),
         ("garbage", "connection"),
+        ("web_page", "a web page and no answer: is cloud.url right"),
         ("hang_up", "connection broke"),
     ],
 )
