@@ -5,13 +5,13 @@ Imports nothing of mccomd.
 """
 
 from .buffers import Buffers
-from .chunk import lines_between
+from .chunk import Lines, lines_between
 from .definitions import Definition, definitions
 from .errors import CorruptError, FolderError, IndexingError, LockedError, OptionsError, RepositoryError
 from .filters import Filters
 from .git import files_at_head, find_repository
 from .ignore import IGNORE_NAMES, IgnoreFiles, live_ignore_files
-from .imports import Import, closeness, imports
+from .imports import Import, Modules, closeness, imports
 from .languages import LANGUAGES, language_of
 from .look import Look
 from .outline import signature
@@ -37,8 +37,10 @@ __all__ = [
     "IndexOptions",
     "IndexState",
     "IndexingError",
+    "Lines",
     "LockedError",
     "Look",
+    "Modules",
     "OptionsError",
     "Progress",
     "Report",

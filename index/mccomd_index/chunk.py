@@ -20,7 +20,7 @@ LONGEST_DEFINITION = 40  # lines that stay one chunk
 HEAD = 4  # a piece of so few lines never stands alone before another
 MAX_CHARS = 6_000  # prose has a paragraph per line: a chunk is halved until it fits
 
-BLOCK = 4_096  # characters whose lines are counted at once
+BLOCKS = 4_096, 256  # characters whose lines are counted at once
 
 _COMMENTS = ("//", "/*", "*", "#[", "@")  # and attributes and annotations: lines that belong to the one below
 
@@ -55,15 +55,35 @@ def split_lines(text: str, count: int = -1) -> list[str]:
 
 
 def lines_between(text: str, first: int, last: int) -> list[str]:
-    """Lines of a text, 1-based and inclusive, as `split_lines` gives them; fewer where it ends before.
+    """Lines of a text, 1-based and inclusive, as `split_lines` gives them; fewer where it ends before."""
+    return Lines(text).between(first, last)
 
-    Of 4,000 lines it takes half the time that splitting all of them does.
+
+class Lines:
+    """Lines of a text that are asked for by number, taken without splitting the others.
+
+    Cheapest in order: what was counted is not counted again.
     """
-    at, before = 0, first - 1
-    while before > 0 and (inside := text.count("\n", at, at + BLOCK)) < before and at < len(text):
-        at, before = at + BLOCK, before - inside
-    count = before + last - first + 1
-    return split_lines(text[at:] if at else text, count)[before:count]
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at, self._before = 0, 0  # a place, and how many line ends stand before it
+
+    def between(self, first: int, last: int) -> list[str]:
+        """1-based and inclusive, as `split_lines` gives them; fewer where the text ends before."""
+        text, at, before = self._text, self._at, self._before
+        if first - 1 <= before:
+            at = before = 0
+        for block in BLOCKS:
+            while at < len(text) and before + (inside := text.count("\n", at, at + block)) < first - 1:
+                at, before = at + block, before + inside
+        self._at, self._before = at, before
+        skipped = first - 1 - before
+        count = left = skipped + last - first + 1
+        end, block = at, BLOCKS[-1]
+        while end < len(text) and (inside := text.count("\n", end, end + block)) < left:
+            end, left = end + block, left - inside
+        return split_lines(text[at : end + block], count)[skipped:count]
 
 
 def chunk(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -40,7 +40,6 @@ def imports(text: str, language: str, path: str) -> list[Import]:
     return found
 
 
-@lru_cache(maxsize=50_000)  # asked of every import with every path that is found
 def closeness(module: str, path: str) -> float:
     """How likely a path is (of) a module: 1 its file, 0.8 within its folder, 0.6 its folder's, 0 another.
 
@@ -48,17 +47,35 @@ def closeness(module: str, path: str) -> float:
     """
     if not module:
         return 0.0
-    stem = posixpath.splitext(path)[0]
+    stem, folder, _ = _parts(path)
+    if stem.endswith(f"/{module}"):
+        return 1.0
+    if f"/{module}/" in stem:
+        return 0.8
+    return 0.6 if folder and f"/{module}".endswith(folder) else 0.0
+
+
+class Modules:
+    """Several modules, of which the one that is closest to a path counts."""
+
+    def __init__(self, modules: Iterable[str]) -> None:
+        self._by_last: dict[str, list[str]] = {}  # part of its name -> modules
+        for module in modules:
+            self._by_last.setdefault(module.rpartition("/")[2], []).append(module)
+
+    def closeness(self, path: str) -> float:
+        """The greatest closeness; what is close to a path ends in a part of it, so few are looked at."""
+        near = self._by_last.keys() & _parts(path)[2]
+        return max((closeness(module, path) for part in near for module in self._by_last[part]), default=0.0)
+
+
+@lru_cache(maxsize=20_000)
+def _parts(path: str) -> tuple[str, str, frozenset[str]]:
+    """What a path is as a module, its folder, each behind a slash ("" none), and the parts of both."""
+    stem, folder = posixpath.splitext(path)[0], posixpath.dirname(path)
     for tail in ("/__init__", "/index", "/mod", "/lib"):
         stem = stem.removesuffix(tail)
-    if stem == module or stem.endswith("/" + module):
-        return 1.0
-    if f"/{module}/" in f"/{stem}/":
-        return 0.8
-    folder = posixpath.dirname(path)
-    if folder and (module == folder or module.endswith("/" + folder)):
-        return 0.6
-    return 0.0
+    return f"/{stem}", folder and f"/{folder}", frozenset(f"{stem}/{folder}".split("/"))
 
 
 _FROM = re.compile(
@@ -66,17 +83,29 @@ _FROM = re.compile(
     r"|^[ \t]*import[ \t]+([^\n#;(]+)",
     re.M,
 )
+_COMMENT = re.compile(r"#[^\n]*")
 _AS = re.compile(r"([\w.*]+)(?:[ \t\n]+as[ \t\n]+(\w+))?")
 
 
+def _statements(text: str) -> Iterator[tuple[str, ...]]:
+    """What `_FROM.findall` gives: to look at lines with the word alone takes a third of the time."""
+    at = 0
+    while (word := text.find("import", at)) >= 0:
+        line = text.rfind("\n", at, word) + 1 or at
+        found = _FROM.match(text, line)
+        if found is not None:
+            yield found.groups("")
+        at = word + 6 if found is None else found.end()
+
+
 def _python(text: str, path: str) -> Iterator[Import]:
-    for dots, module, many, one, plain in _FROM.findall(text):
+    for dots, module, many, one, plain in _statements(text):
         if plain:
             for name, local in _AS.findall(plain):
                 yield Import(local or name, name.replace(".", "/"), "")
             continue
         place = _relative(path, len(dots), module.replace(".", "/"))
-        for name, local in _AS.findall(re.sub(r"#[^\n]*", "", many) or one):
+        for name, local in _AS.findall((_COMMENT.sub("", many) if "#" in many else many) or one):
             if name != "*":
                 yield Import(local or name, place, name)
 

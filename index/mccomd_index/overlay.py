@@ -69,10 +69,12 @@ def read(work_tree: str, path: str, limit: int) -> bytes | None:
     except (OSError, ValueError):
         return None
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
             return None
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            data = file.read(limit + 1)
+        data = os.read(handle, min(found.st_size, limit) + 1)
+        while len(data) <= limit and (more := os.read(handle, limit + 1 - len(data))):  # it has grown
+            data += more
     except OSError:
         return None
     finally:

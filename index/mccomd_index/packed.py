@@ -7,10 +7,11 @@ Pure.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
-from operator import add
+from operator import add, sub
 from typing import overload
 
 from .definitions import Definition
@@ -33,7 +34,8 @@ class Outline(Sequence[Definition]):
 
     def __init__(self, columns: Columns = _NOTHING) -> None:
         self.columns = columns
-        _, self._kinds, self._owners, _, self._lines, _ = columns
+        *_, self._starts, self._lines, _ = columns
+        self._above = max(map(sub, self._lines, self._starts), default=0)  # lines of decorators
         self._members: dict[int, list[Definition]] = {}
 
     @classmethod
@@ -48,8 +50,7 @@ class Outline(Sequence[Definition]):
         return len(self._lines)
 
     def __iter__(self) -> Iterator[Definition]:
-        names, kinds, *rest = self.columns
-        return map(_definition, zip(names, map(_LETTERS.__getitem__, kinds), *rest, strict=True))
+        return self._made(slice(None))
 
     @overload
     def __getitem__(self, at: int) -> Definition: ...
@@ -57,7 +58,7 @@ class Outline(Sequence[Definition]):
     def __getitem__(self, at: slice) -> Sequence[Definition]: ...
     def __getitem__(self, at: int | slice) -> Definition | Sequence[Definition]:
         if isinstance(at, slice):
-            return [*self][at]
+            return [*self._made(at)]
         names, kinds, owners, starts, lines, ends = self.columns
         return Definition(names[at], _LETTERS[kinds[at]], owners[at], starts[at], lines[at], ends[at])
 
@@ -65,19 +66,22 @@ class Outline(Sequence[Definition]):
         """What the class whose name stands at a line has; nothing where there is none."""
         found = self._members.get(line)
         if found is None:
-            owners = (n for n, at in enumerate(self._lines) if at == line and self._kinds[n] == "c")
-            owner = next(owners, None)
-            found = self._members[line] = [] if owner is None else self._of(self[owner])
+            owner = next((one for one in self.within(line, line) if one.kind == "class"), None)
+            inside = [] if owner is None else self.within(owner.line, owner.end_line)
+            found = [one for one in inside if owner is not None and one.container == owner.name]
+            self._members[line] = found
         return found
-
-    def _of(self, owner: Definition) -> list[Definition]:
-        name, first, last, lines = owner.name, owner.line, owner.end_line, self._lines
-        inside = [n for n, of in enumerate(self._owners) if of == name and first <= lines[n] <= last]
-        return [self[n] for n in inside]
 
     def within(self, first: int, last: int) -> list[Definition]:
         """Those whose name stands in these lines."""
-        return [self[n] for n, line in enumerate(self._lines) if first <= line <= last]
+        near = slice(bisect_left(self._starts, first - self._above), bisect_right(self._starts, last))
+        return [one for one in self._made(near) if first <= one.line <= last]
+
+    def _made(self, some: slice) -> Iterator[Definition]:
+        names, kinds, owners, starts, lines, ends = self.columns
+        whole = map(_LETTERS.__getitem__, kinds[some])
+        rest = owners[some], starts[some], lines[some], ends[some]
+        return map(_definition, zip(names[some], whole, *rest, strict=True))
 
 
 def packed(found: Sequence[Definition]) -> str:

@@ -12,19 +12,21 @@ import hashlib
 import heapq
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tantivy
 
 from .errors import CorruptError, FolderError
-from .fields import FIELDS, ChunkFields, Field
+from .fields import FIELDS, Field
 from .mapped import Mapped
 
 BULK_HEAP = 64_000_000  # bytes; 30 to 200 MB make no difference in speed on 28 MB of source
 SMALL_HEAP = 15_000_000  # Tantivy's minimum
 MAX_TERMS = 60
+MAX_WEIGHTED = 16  # words of a query whose texts have weights; see RANKING.md
+POSTINGS = 20_000  # that such a query looks at; so many cost 0.3 ms
 _UNWRITABLE = (
     "No space left",
     "File too large",  # a limit of this process; taken for damage, it would cost the index that stands
@@ -34,6 +36,7 @@ _UNWRITABLE = (
     "os error 30",
 )
 _NAMES = tuple(field.name for field in FIELDS)
+MAX_FREQUENCIES = 50_000  # words; 5 MB or so
 MAX_CONSIDERED = 800  # distinct words of a query that are looked up at all, 1 µs each
 
 
@@ -66,8 +69,8 @@ class Writer:
             self._index.config_reader("manual")
             self._writer = self._index.writer(BULK_HEAP if bulk else SMALL_HEAP, 1)
 
-    def add(self, content: int, chunks: Iterable[ChunkFields]) -> None:
-        """Add the chunks of a content that the store does not have."""
+    def add(self, content: int, chunks: Iterable[tuple[int, int, tuple[str, ...]]]) -> None:
+        """Add the chunks of a content that the store does not have, each as `fields.ChunkFields`."""
         add = self._writer.add_document
         make = tantivy.Document
         for start, end, texts in chunks:
@@ -100,6 +103,7 @@ class Reader:
             self._searcher = self._index.searcher()
             self._mapped = Mapped(folder)
         self._schema = self._index.schema
+        self._frequencies: dict[str, tuple[int, ...]] = {}  # word -> chunks that have it, by field
 
     def check(self) -> None:
         """To be called before each look. CorruptError: a file has become shorter, a look would be fatal."""
@@ -119,6 +123,7 @@ class Reader:
         with _explained(self._folder):
             self._index.reload()
             self._searcher = self._index.searcher()
+            self._frequencies = {}
             self._mapped = Mapped(self._folder)
 
     def search(self, terms: Mapping[str, float], limit: int, most: int = MAX_TERMS) -> list[Found]:
@@ -128,10 +133,9 @@ class Reader:
         most: of more words that occur at all, those count whose weight times rareness is greatest.
         """
         with _explained(self._folder):
-            searcher = self._searcher
             queries = [
                 (tantivy.Occur.Should, self._term_query(field.name, field.weight * terms[term], term))
-                for term, frequencies in _telling(searcher, terms, most)
+                for term, frequencies in self._telling(terms, most)
                 for field, frequency in zip(FIELDS, frequencies, strict=True)
                 if frequency
             ]
@@ -146,11 +150,11 @@ class Reader:
         most: of more words those count whose weight times rareness is greatest.
         """
         with _explained(self._folder):
-            searcher, chunks = self._searcher, self._searcher.num_docs
+            chunks = self._searcher.num_docs
             telling = [
                 (weight * math.log(1 + chunks / (1 + frequency)), word)
                 for word, weight in words.items()
-                if (frequency := searcher.doc_freq(field.name, word))
+                if (frequency := self.frequency(field, word))
             ]
             if len(telling) > most:
                 telling = heapq.nlargest(most, telling)
@@ -163,7 +167,34 @@ class Reader:
 
     def frequency(self, field: Field, word: str) -> int:
         """How many chunks have a word in a field."""
-        return int(self._searcher.doc_freq(field.name, word))
+        return self._frequencies_of(word)[FIELDS.index(field)]
+
+    def _frequencies_of(self, word: str) -> tuple[int, ...]:
+        """The same for each field; words around a cursor are asked for with every key, and twice a round."""
+        known = self._frequencies
+        found = known.get(word)
+        if found is None:
+            if len(known) > MAX_FREQUENCIES:
+                known.clear()
+            frequency = self._searcher.doc_freq
+            found = known[word] = tuple(frequency(name, word) for name in _NAMES)
+        return found
+
+    def _telling(self, terms: Mapping[str, float], most: int) -> list[tuple[str, tuple[int, ...]]]:
+        """The words that count, each with how many chunks have it in each field.
+
+        Of a query with few, which is a round's, the rarest, as far as they look at `POSTINGS` places in all.
+        """
+        of = self._frequencies_of
+        known = [(term, found) for term in islice(terms, MAX_CONSIDERED) if any(found := of(term))]
+        if len(known) > most:
+            chunks = self._searcher.num_docs  # the sort is stable: of equally telling ones the earlier stays
+            known.sort(key=lambda pair: -terms[pair[0]] * math.log(1 + chunks / (1 + max(pair[1]))))
+        if most > MAX_WEIGHTED:
+            return known[:most]
+        rarest = sorted(known[:most], key=lambda pair: sum(pair[1]))
+        looked_at = accumulate(sum(frequencies) for _, frequencies in rarest)
+        return [one for one, so_far in zip(rarest, looked_at, strict=True) if so_far < POSTINGS] or rarest[:1]
 
     def _best(self, queries: list[tuple[Any, Any]], limit: int) -> list[Found]:
         hits = self._searcher.search(tantivy.Query.boolean_query(queries), limit, count=False).hits
@@ -181,19 +212,6 @@ class Reader:
     def _term_query(self, field: str, weight: float, term: str) -> Any:
         query = tantivy.Query.term_query(self._schema, field, term, "freq")
         return query if weight == 1.0 else tantivy.Query.boost_query(query, weight)
-
-
-def _telling(searcher: Any, terms: Mapping[str, float], most: int) -> list[tuple[str, list[int]]]:
-    """The words that count, each with how many chunks have it in each field."""
-    frequency, known = searcher.doc_freq, []
-    for term in islice(terms, MAX_CONSIDERED):
-        frequencies = [frequency(name, term) for name in _NAMES]
-        if any(frequencies):
-            known.append((term, frequencies))
-    if len(known) > most:
-        chunks = searcher.num_docs  # the sort is stable: of equally telling ones the earlier stays
-        known.sort(key=lambda pair: -terms[pair[0]] * math.log(1 + chunks / (1 + max(pair[1]))))
-    return known[:most]
 
 
 def _schema() -> Any:

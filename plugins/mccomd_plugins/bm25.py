@@ -17,13 +17,14 @@ LEFT_LINES = 10
 RIGHT_LINES = 4
 FADING = 0.25  # a line's weight falls to 1 / (1 + 0.25 n), n lines away
 BELOW = 0.6  # lines below the cursor count less
+REACH = 8_000  # characters before and behind the cursor in which they are looked for
 TEXT_LINES = 20, 5  # above and below, of a query without weights
 
 
 def query_lines(prefix: str, suffix: str) -> list[tuple[str, float]]:
     """The lines around the cursor, the cursor's own first, each with how much its words count."""
-    left = prefix.splitlines()[-LEFT_LINES:]
-    right = suffix.splitlines()[:RIGHT_LINES]
+    left = prefix[-REACH:].splitlines()[-LEFT_LINES:]
+    right = suffix[:REACH].splitlines()[:RIGHT_LINES]
     above = [(line, 1 / (1 + FADING * away)) for away, line in enumerate(reversed(left))]
     return above + [(line, BELOW / (1 + FADING * away)) for away, line in enumerate(right)]
 

@@ -16,7 +16,7 @@ from operator import attrgetter, itemgetter
 
 from mccomd.hooks import Definitions, Lookup, PluginContext, hookimpl
 from mccomd.types import Defined, Place, Query, Snippet
-from mccomd_index import Import, closeness, language_of, lines_between, signature
+from mccomd_index import Import, Lines, Modules, closeness, language_of, lines_between, signature
 from mccomd_plugins.scope import Scope, bases_of, look_around, words_of
 
 __all__ = ["DefinitionsRetriever"]
@@ -153,14 +153,13 @@ class _Round:
     def _similar(self) -> None:
         found = self.known.about(self.scope.words, LIMITS.similar)
         best = found[0].score if found else 1.0
-        modules = {one.module for one in self.scope.imports}
+        modules = Modules({one.module for one in self.scope.imports})
         likeliest = []
         for place in found:
             path = place.path
             if language_of(path) != self.query.language or path == self.query.relative_path:
                 continue
-            close = max([closeness(module, path) for module in modules], default=0.0)
-            sign = 0.6 + 0.5 * _shared(self.query.relative_path, path) + 1.5 * close
+            sign = 0.6 + 0.5 * _shared(self.query.relative_path, path) + 1.5 * modules.closeness(path)
             likeliest.append((WEIGHTS.about * place.score / best * sign, place))
         likeliest.sort(key=_first, reverse=True)
         for score, place in likeliest[: LIMITS.likely]:
@@ -285,11 +284,12 @@ class _Round:
             scored = sorted(scored, key=lambda pair: (-pair[0], pair[1].line))[: LIMITS.lines]
         chosen = sorted([one for _, one in scored], key=attrgetter("line"))
         language = language_of(path)
-        first, last = chosen[0].line, chosen[-1].line
-        lines = lines_between(text, first, last + BEHIND)
+        lines, documented = Lines(text), len(chosen) <= 4
         shown: list[str] = []
         for one in chosen:
-            shown += signature(lines, one, language, docstring=len(chosen) <= 4, above=first - 1)
+            here = lines.between(one.line, one.line + BEHIND)
+            shown += signature(here, one, language, docstring=documented, above=one.line - 1)
+        first, last = chosen[0].line, chosen[-1].line
         yield Snippet(path, first, last, "\n".join(shown), top, self.known.commit, DefinitionsRetriever.name)
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mccomd_index import definitions, lines_between
-from mccomd_index.chunk import BLOCK, LONGEST_DEFINITION, MAX_CHARS, WINDOW, chunk, decode, split_lines
+from mccomd_index import Lines, definitions, lines_between
+from mccomd_index.chunk import BLOCKS, LONGEST_DEFINITION, MAX_CHARS, WINDOW, chunk, decode, split_lines
 
 
 def check(text: str, expected: list[tuple[int, int]], language: str = "python") -> None:
@@ -175,13 +175,26 @@ def test_lines_are_those_of_editors(text: str, expected: list[str]) -> None:
 
 
 @given(
-    st.lists(st.sampled_from(["", "a", "b\r", "é" * 900, "x" * BLOCK, "y" * (BLOCK - 1)]), max_size=30),
+    st.lists(
+        st.sampled_from(["", "a", "b\r", "é" * 900, "x" * BLOCKS[0], "y" * (BLOCKS[1] - 1)]), max_size=30
+    ),
     st.integers(1, 40),
     st.integers(0, 9),
 )
 def test_lines_of_a_text_without_splitting_all_of_it(lines: list[str], first: int, more: int) -> None:
     text = "\n".join(lines)
     assert lines_between(text, first, first + more) == split_lines(text)[first - 1 : first + more]
+
+
+@given(
+    st.lists(st.sampled_from(["", "a", "é" * 90, "x" * BLOCKS[0], "y" * (BLOCKS[1] - 1)]), max_size=30),
+    st.lists(st.tuples(st.integers(1, 40), st.integers(0, 9)), max_size=8),
+)
+def test_lines_of_a_text_in_any_order(lines: list[str], spans: list[tuple[int, int]]) -> None:
+    text = "\n".join(lines)
+    known = Lines(text)
+    for first, more in spans:
+        assert known.between(first, first + more) == split_lines(text)[first - 1 : first + more]
 
 
 def test_a_parsed_language_is_cut_at_its_functions() -> None:

@@ -154,10 +154,14 @@ def test_alternates_that_vanish_are_said_and_come_back(
     clone.repo.commit({"b.py": "needle = 2\n"})
     hidden = repo.path.with_name("hidden")
     repo.path.rename(hidden)
-    report = clone.refresh()  # what is known of the old blob needs no reading; its text cannot be shown
+    report = clone.refresh()  # what is known of the old blob needs no reading; its text is on disk
     assert (report.files, report.state) == (2, IndexState.CURRENT)
+    assert clone.paths("needle") == ["a.py", "b.py"]
+    (place / "a.py").unlink()
     assert clone.paths("needle") == ["b.py"]
     hidden.rename(repo.path)
+    clone.refresh()
+    clone.repo.git("checkout", "--quiet", "a.py")
     clone.refresh()
     assert clone.paths("needle") == ["a.py", "b.py"]
 
