@@ -160,7 +160,7 @@ class Indexer:
         if number is None or self._process is None or self._process.returncode is not None or not self._ready:
             return False
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+            os.killpg(self._process.pid, number)  # its group: it may have a helper
             return True
         return False
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .chunk import split_lines
-from .contents import apart, taken_of
 from .definitions import Definition
 from .fields import FIELDS, PARTS, Field
 from .git import blob_id
 from .languages import language_of
 from .packed import Outline
+from .parts import apart, taken_of
 from .types import Defining
 
 MAX_BUFFERS = 32  # the ones given first

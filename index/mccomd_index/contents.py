@@ -6,16 +6,14 @@ it is told how to read what it lacks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import filters
-from .chunk import decode, split_lines
-from .definitions import Definition
-from .fields import Taken, taken
-from .packed import KINDS, packed
+from .helper import Helper
+from .parts import Part, Row, part_of
 from .store import Reader, Writer
-from .views import UNREADABLE, Row, Views
+from .views import UNREADABLE, Views
 
 PORTION = 64_000_000  # bytes of source between commits: after a crash so much is read again at most
 ROWS = 100_000  # definitions written at once: sorted, each takes a third of the time
@@ -35,27 +33,57 @@ class Contents:
         self._added: dict[int, int] = {}  # content -> chunks
         self._uncommitted = 0  # bytes
         self._rows: list[Row] = []  # of definitions, not written yet
+        self._helper: Helper | None = None
 
     def ensure(self, content: int, language: str, read: Callable[[], bytes | None]) -> int:
         """How many chunks a content has, once it is in the store; UNREADABLE where it cannot be read."""
+        if self._helper is not None:
+            self._take_in(self._helper)
         known = self._known(content)
         if known is not None and (not known or self.fresh or self._views.has_outline(content)):
             return known
         data = read()
         if data is None:
             return UNREADABLE if known is None else known
-        chunks, outline = taken_of(data, language)
+        return self._keep(part_of(content, language, data), stored=known is not None)
+
+    def lacks(self, content: int) -> bool:
+        """Whether the store has no chunks of a content; it may have none."""
+        return content not in self._added and (self._reader is None or not self._reader.chunks_of(content))
+
+    @contextlib.contextmanager
+    def helped(self, helper: Helper | None) -> Iterator[None]:
+        """In this block, take in what another process has taken apart."""
+        self._helper = helper
+        try:
+            yield
+        finally:
+            self._helper = None
+            if helper is not None:
+                helper.close()
+
+    def _take_in(self, helper: Helper) -> None:
+        for part in helper.arrived():
+            if self._known(part.content) is None:
+                self._keep(part, stored=False)
+
+    def _keep(self, part: Part, *, stored: bool) -> int:
+        """Add a content; how many chunks it has.
+
+        stored: its chunks are there: a crash left them in the store without their outline.
+        """
+        content, size, chunks, outline, rows = part
         self._added[content] = len(chunks)
         if chunks:
-            self._views.put_outline(content, packed(outline))
-            self._rows += rows_of(content, outline)
+            self._views.put_outline(content, outline)
+            self._rows += rows
             if len(self._rows) > ROWS:
                 self._write_rows()
         else:
             self._views.add_barren(content)
-        if chunks and known is None:  # otherwise a crash left them in the store, without their outline
-            self.bytes += len(data)
-            self._uncommitted += len(data)
+        if chunks and not stored:
+            self.bytes += size
+            self._uncommitted += size
             self._open_writer().add(content, chunks)
         if self._uncommitted > PORTION:
             self.commit()
@@ -99,31 +127,3 @@ class Contents:
         if self._writer is None:
             self._writer = Writer(self.folder, bulk=False)
         return self._writer
-
-
-def rows_of(content: int, outline: Sequence[Definition]) -> Iterator[Row]:
-    """What a content defines, as it is found by name."""
-    for name, kind, _, first, line, last in apart(outline):
-        yield Row(name, content, line, first, last, KINDS[kind])
-
-
-def apart(outline: Sequence[Definition]) -> Iterator[Definition]:
-    """Definitions without those that go on with the one before: overloads, a property's setter."""
-    before = "", ""
-    for one in outline:
-        now = one.name, one.container
-        if now != before:
-            yield one
-        before = now
-
-
-def taken_of(data: bytes, language: str) -> Taken:
-    """What is kept of a file's bytes; nothing where they are no text that people wrote."""
-    if filters.refuse_bytes(data):
-        return Taken([], [])
-    text = decode(data)
-    lines = split_lines(text)
-    longest = max(map(len, lines))
-    if filters.refuse_text(text, lines, longest):
-        return Taken([], [])
-    return taken("\n".join(lines) if "\r" in text else text, lines, language, longest)

@@ -22,6 +22,7 @@ from .contents import Contents
 from .errors import CorruptError, RepositoryError
 from .filters import Filters
 from .git import Change, Git, blob_id
+from .helper import Helper, Task
 from .ignore import is_ignore_file
 from .languages import language_of
 from .leaving import Leaving
@@ -34,6 +35,7 @@ from .views import HEAD, OVERLAY, Place, View, Views
 # Dead contents weigh on BM25's statistics and use hits up: past as many as there are live ones they go.
 MIN_DEAD = 2_000  # chunks; below this a rebuild is not worth it
 BATCH = 1_000  # rows written at once
+MANY = 32  # changed files that are worth a second process
 LEAVING = "contents of files that became secret or ignored"
 
 OnProgress = Callable[[Progress], None]
@@ -47,6 +49,7 @@ def refresh(
     *,
     rebuild: bool = False,
     tidy: bool = True,
+    helped: bool = False,
     searchable: Callable[[Report], None] | None = None,
 ) -> Report:
     """Bring the view of a work tree to HEAD and to what is on disk.
@@ -54,14 +57,16 @@ def refresh(
     Waits for another process that writes the same folder, then does what that one left to do.
     rebuild: from nothing, whatever the state.
     tidy: clear away what no work tree has any more, if it is much; otherwise the report says that it is.
+    helped: by a second process, where much has changed; no other thread of this one may run.
     searchable: called with the report once both are, before what nobody waits for: segments are merged, files
     closed. Of a store begun anew these belong to the work.
     """
     began = time.perf_counter()
-    with writer_lock(folder):
+    with writer_lock(folder) as lock:
         git = Git(repository)
         try:
             with _Job(git, repository, folder, options, progress) as job:
+                job.release = (lock,) if helped else None
                 done = job.run(rebuild, tidy)
                 if job.contents.fresh:
                     job.contents.close()
@@ -99,6 +104,7 @@ class _Job:
         self.changed = 0
         self.look_ms = 0.0
         self.rebuilt = False
+        self.release: tuple[int, ...] | None = None  # files a helper closes; None: there is to be none
         self.views: Views  # set by `run`, as is:
         self.contents: Contents
 
@@ -228,7 +234,8 @@ class _Job:
         """Apply the tree diff from the view's commit to HEAD."""
         self.ignore_files_met.update(change.path for change in changes if is_ignore_file(change.path))
         with self.views.writing():
-            view = self.write(replace(view, head=self.head), changes, len(changes), fresh=False)
+            with self.contents.helped(self.helper(changes)):
+                view = self.write(replace(view, head=self.head), changes, len(changes), fresh=False)
             for place in self.views.layer(view.id, OVERLAY) if changes else ():
                 head = self.views.at(view.id, HEAD, place.path)
                 if head is not None and head.content == place.content:  # committed: no longer a difference
@@ -290,6 +297,27 @@ class _Job:
         return Place(
             path, content, blob, self.contents.ensure(content, language, lambda: self.git.read(blob))
         )
+
+    def helper(self, changes: list[Change]) -> Helper | None:
+        """Another process that takes apart what these bring, the last first; None where that is little."""
+        if self.release is None or len(changes) < MANY:
+            return None
+        brought = [change for change in changes if change.blob is not None][-MANY:]
+        tasks = self.tasks(brought)
+        if len(list(tasks)) < MANY / 2:  # a branch that was met before
+            return None
+        return Helper.start(self.tasks(reversed(changes)), self.git.read, release=self.release)
+
+    def tasks(self, changes: Iterable[Change]) -> Iterator[Task]:
+        """The contents that the store lacks."""
+        for path, blob in changes:
+            if blob is None or self.filters.refuse_path(path):
+                continue
+            language = language_of(path)
+            content = content_id(blob, language)
+            size = self.git.size(blob)
+            if self.contents.lacks(content) and size is not None and not self.filters.refuse_size(size):
+                yield Task(content, language, blob)
 
     def finish(self, view: View) -> None:
         """Commit what was added, then let the view's row say so."""

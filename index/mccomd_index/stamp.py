@@ -63,10 +63,10 @@ def remove_other_generations(folder: Path, *kept: str) -> None:
 
 
 @contextlib.contextmanager
-def writer_lock(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+def writer_lock(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[int]:
     """Be the only writer of this folder across processes, waiting for another to finish.
 
-    Creates the folder, 0700.
+    Creates the folder, 0700. Gives the open file that is locked.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def writer_lock(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
         raise FolderError(f"{folder}: the index folder cannot be written: {error.strerror}") from error
     try:
         _wait_for(handle, folder, wait_s)
-        yield
+        yield handle
     finally:
         os.close(handle)
 

@@ -208,7 +208,7 @@ class Views:
     def put_outline(self, content: int, text: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO outlines VALUES (?, ?)", (content, text))
 
-    def put_definitions(self, rows: Iterable[Row]) -> None:
+    def put_definitions(self, rows: Iterable[tuple[str, int, int, int, int, str]]) -> None:
         """Add what contents define; sorted, a large table takes them three times as fast."""
         self._db.executemany("INSERT OR REPLACE INTO definitions VALUES (?, ?, ?, ?, ?, ?)", rows)
 

@@ -14,11 +14,9 @@ killed at any moment; the next refresh sets right what it left.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import json
 import os
-import signal
 import sys
 import time
 from dataclasses import asdict, fields
@@ -29,12 +27,13 @@ import psutil
 
 from .errors import IndexingError, OptionsError, RepositoryError
 from .git import find_repository
+from .helper import usage
+from .parent import end_with
 from .refresh import refresh
 from .types import IndexOptions, Progress, Report
 
 PROGRESS_S = 0.1
 COLLECT = 50_000, 20, 100  # objects: a file's words and definitions are no cycles; 3 to 7 % of the time
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -53,18 +52,6 @@ def main() -> None:
             answer(line, output)
     with contextlib.suppress(OSError):
         output.close()
-
-
-def end_with(parent: int) -> None:
-    """Die with the process that started us, stopped or not: it holds us back by SIGSTOP, and may be killed.
-
-    Linux only. Elsewhere the kernel wakes and ends us if we stand still at that moment, but not if the stop
-    was still under way to us, which one that runs at the lowest priority on a busy machine shows.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it has died before that
-        sys.exit(0)
 
 
 def lower_priority() -> None:
@@ -121,17 +108,26 @@ def _do(request: dict[str, Any], answered: _Answer) -> bool:
     if repository is None:
         raise RepositoryError(f"{place}: not inside a git repository")
     options = _options(request.get("options", {}))
-    cpu = time.process_time()
+    cpu = time.process_time() + usage().cpu_s
     folder = Path(_string(request, "index"))
     rebuild = request.get("rebuild") is True
 
     def searchable(report: Report) -> None:
-        used = {"cpu_s": time.process_time() - cpu, "rss_peak_mb": _rss_peak_mb()}
+        helpers = usage()
+        used_s = time.process_time() + helpers.cpu_s - cpu
+        used = {"cpu_s": used_s, "rss_peak_mb": max(_rss_peak_mb(), helpers.peak_mb)}
         answered.give("done", **asdict(report), **used)
 
     progress = _Rated(answered.output, answered.id)
     report = refresh(
-        repository, folder, options, progress, rebuild=rebuild, tidy=False, searchable=searchable
+        repository,
+        folder,
+        options,
+        progress,
+        rebuild=rebuild,
+        tidy=False,
+        helped=True,
+        searchable=searchable,
     )
     return bool(report.crowded)
 

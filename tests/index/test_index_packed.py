@@ -6,8 +6,8 @@ import pytest
 from index_repos import Indexed, Repo
 
 from mccomd_index import CorruptError, Definition, Snapshot, definitions
-from mccomd_index.contents import apart
 from mccomd_index.packed import Outline, packed, unpacked
+from mccomd_index.parts import apart
 
 TEXTS = {
     "python": "import a\n\n\n@cached\nclass Cache(Base):\n    size = 3\n\n    def __init__(self):\n"
