@@ -21,6 +21,7 @@ __all__ = ["MAX_LINES", "Scan", "StatementRule", "scan_prefix", "scan_text", "si
 MAX_LINES = 8  # a completion is never longer
 LEADING_BREAKS = 3  # line breaks before the first word: two blank lines, as between Python functions
 PREFIX_CHARS = 131_072  # so much left of the cursor decides on open strings and brackets; read in 6 ms
+MOST_UNCLOSED = 64  # brackets left open that a closing one may skip to find its own
 FAR_LINES = 24  # a bracket opened further up holds a table, and the unit of a table is its entry
 
 _OPEN = {")": "(", "]": "[", "}": "{"}
@@ -165,7 +166,8 @@ def _bracket(char: str, at: Scan) -> None:
     if char not in _OPEN:
         at.brackets.append((char, at.line))
         return
-    for depth in range(len(at.brackets) - 1, -1, -1):
+    innermost = len(at.brackets) - 1
+    for depth in range(innermost, max(innermost - MOST_UNCLOSED, -1), -1):
         if at.brackets[depth][0] == _OPEN[char]:
             del at.brackets[depth:]
             return
