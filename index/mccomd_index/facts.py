@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from .database import Moment
 from .packed import KINDS
 from .types import Defining
-from .views import Held, Moment, View, Views
+from .views import Held, View, Views
 
 MOST = 24  # definitions of a name that are looked at; what has more is a word
 MAX_NAMES = 20_000

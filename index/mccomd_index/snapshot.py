@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -19,23 +18,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .buffers import Buffers, Unsaved
-from .chunk import decode, lines_between
+from .chunk import lines_between
+from .database import NAME, Moment, identity
 from .errors import CorruptError, FolderError
 from .facts import Facts
-from .git import Git, blob_id
+from .git import Git
 from .look import Look
 from .mapped import Shared
-from .overlay import read
-from .packed import Outline, unpacked
 from .stamp import Stamp
 from .store import MAX_CONSIDERED, MAX_TERMS, MAX_WEIGHTED, Found, Reader
+from .texts import Files, Outlines
 from .tokens import query_terms, weighted_terms
 from .types import Hit, Repository
-from .views import NAME, OVERLAY, Held, Moment, View, Views, identity
+from .views import OVERLAY, Held, View, Views
 
 MAX_QUERY = 20_000  # characters; of longer queries the end counts, which is nearest to a cursor
-MAX_CACHED = 16_000_000  # characters of files kept for the next query: a cold file costs 0.2 ms
-MAX_OUTLINED = 40_000  # definitions kept for the next round: 10 MB or so
 SPARE = 24  # more than asked for: a second search costs as much as the first, 24 more hits 20 µs
 MAX_CANDIDATES = 4_000  # chunks looked at when `exclude` or copies use hits up
 MAX_SHARE = 8.0  # so many times more are looked at where most of the store is not of this view
@@ -74,8 +71,8 @@ class Snapshot:
     def __init__(self, repository: Repository, folder: Path, git: Git, views: Views) -> None:
         self._place = repository.git_dir
         self._folder = folder
-        self._files = _Files(git, repository.work_tree)
-        self._outlines = _Outlines()
+        self._files = Files(git, repository.work_tree)
+        self._outlines = Outlines()
         self._lock = threading.Lock()
         self._identity = identity(folder)
         self._idle = [views]  # connections that no search uses; each search has one of its own
@@ -201,12 +198,24 @@ class Snapshot:
         while True:
             found = reader.search(query[0], wanted, query[1])
             for one in _seen(state.views, facts, found[looked_at:], exclude):
-                hits.extend(self._files.hit(one, facts.view.head or ""))
+                hits.extend(self._hit(one, facts.view.head or ""))
                 if len(hits) >= limit:
                     break
             if len(hits) >= limit or len(found) < wanted or wanted >= most:
                 return hits
             looked_at, wanted = wanted, min(wanted * 4, most)
+
+    def _hit(self, seen: _Seen, commit: str) -> list[Hit]:
+        """The hit with its text; none where that cannot be read, or has changed on disk since."""
+        held, found = seen.held, seen.found
+        text = self._files.text(held)
+        if text is None:
+            return []
+        start, end = found.start_line, found.end_line
+        lines = lines_between(text, start, end)
+        if held.layer == OVERLAY:
+            commit = ""
+        return [Hit(held.path, start, end, score=found.score, commit=commit, text="\n".join(lines))]
 
     def _unsaved(self, state: _State, buffers: Buffers) -> Unsaved:
         def blob_at(path: str) -> str:
@@ -307,87 +316,3 @@ def _seen(views: Views, facts: Facts, found: list[Found], exclude: Exclude | Non
 
 def _place_of(one: _Seen) -> tuple[str, int]:
     return one.held.path, one.found.start_line
-
-
-class _Outlines:
-    """What contents define, the latest kept: a content never changes."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[int, Outline] = OrderedDict()
-        self._size = 0
-
-    def of(self, views: Views, content: int) -> Outline:
-        """CorruptError: what is stored is no outline."""
-        with self._lock:
-            kept = self._kept.get(content)
-            if kept is not None:
-                self._kept.move_to_end(content)
-                return kept
-        found = unpacked(views.outline(content) or "")
-        with self._lock:
-            if content not in self._kept:
-                self._size += len(found)
-            self._kept[content] = found
-            while self._size > MAX_OUTLINED and len(self._kept) > 1:
-                self._size -= len(self._kept.popitem(last=False)[1])
-        return found
-
-
-class _Files:
-    """Texts read back from git and from disk, the latest kept; one thread at a time inside."""
-
-    def __init__(self, git: Git, work_tree: str | None) -> None:
-        self._git = git
-        self._work_tree = work_tree
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str, str] = OrderedDict()  # blob -> text
-        self._size = 0
-
-    def hit(self, seen: _Seen, commit: str) -> list[Hit]:
-        """The hit with its text; none where that cannot be read, or has changed on disk since."""
-        held, found = seen.held, seen.found
-        text = self.text(held)
-        if text is None:
-            return []
-        start, end = found.start_line, found.end_line
-        lines = lines_between(text, start, end)
-        if held.layer == OVERLAY:
-            commit = ""
-        return [Hit(held.path, start, end, score=found.score, commit=commit, text="\n".join(lines))]
-
-    def text(self, held: Held) -> str | None:
-        """What a path holds, as it was indexed; None where that cannot be read (any more)."""
-        if held.layer == OVERLAY:
-            return self._text_on_disk(held)
-        with self._lock:
-            if held.blob in self._kept:
-                self._kept.move_to_end(held.blob)
-                return self._kept[held.blob]
-            data = self._same_on_disk(held)
-            data = self._git.read(held.blob) if data is None else data
-            if data is None:
-                return None
-            text = self._kept[held.blob] = decode(data)
-            self._size += len(text)
-            while self._size > MAX_CACHED and len(self._kept) > 1:
-                self._size -= len(self._kept.popitem(last=False)[1])
-            return text
-
-    def _text_on_disk(self, held: Held) -> str | None:
-        """Read each time: what the file held when it was indexed must not be shown once it holds else."""
-        data = self._same_on_disk(held)
-        return None if data is None else decode(data)
-
-    def _same_on_disk(self, held: Held) -> bytes | None:
-        """What the file holds, where that is what was indexed: most files are as in HEAD.
-
-        To read one and make sure of its hash takes a quarter of the time that git's deltas and zlib do.
-        """
-        data = None if self._work_tree is None else read(self._work_tree, held.path, MAX_CACHED)
-        return data if data is not None and blob_id(data) == held.blob else None
-
-    def close(self) -> None:
-        with self._lock:
-            self._kept.clear()
-            self._git.close()

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .database import found_format
 from .errors import CorruptError
 from .git import Git
 from .ignore import IgnoreFiles, is_ignore_file, paths_in, read_ignore_files, read_text
 from .stamp import FORMAT
 from .store import Reader
 from .types import IndexOptions, IndexState, Repository, Status
-from .views import OVERLAY, View, Views, found_format
+from .views import OVERLAY, View, Views
 
 
 @dataclass(frozen=True)

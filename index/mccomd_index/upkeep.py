@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import IndexingError, RepositoryError
-from .refresh import OnProgress, refresh
+from .job import OnProgress
+from .refresh import refresh
 from .stamp import writer_lock
 from .store import Reader
 from .types import IndexOptions, Repository

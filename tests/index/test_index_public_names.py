@@ -25,7 +25,7 @@ def test_every_public_name_is_there_and_every_error_is_ours() -> None:
         ("psutil", "worker.py"),
         ("tree_sitter", "grammars.py"),
         ("watchdog", "events.py"),
-        ("sqlite3", "views.py"),
+        ("sqlite3", "database.py"),
     ],
 )
 def test_each_heavy_library_has_one_importer(library: str, only: str) -> None:

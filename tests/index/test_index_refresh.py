@@ -24,6 +24,7 @@ from mccomd_index import (
     Report,
     RepositoryError,
     Snapshot,
+    database,
     refresh,
     status,
     store,
@@ -313,7 +314,7 @@ def test_an_index_of_the_first_format_rebuilds(repo: Repo, indexed: Indexed) -> 
 def test_another_format_rebuilds(repo: Repo, indexed: Indexed, number: int) -> None:
     repo.commit({"a.py": "needle = 1\n"})
     indexed.refresh()
-    with contextlib.closing(sqlite3.connect(indexed.folder / views.NAME)) as db:
+    with contextlib.closing(sqlite3.connect(indexed.folder / database.NAME)) as db:
         db.execute(f"PRAGMA user_version = {number}")
     assert indexed.status().state is IndexState.OTHER_FORMAT
     assert Snapshot.open(repo.found(), indexed.folder) is None
@@ -327,7 +328,7 @@ def test_another_format_rebuilds(repo: Repo, indexed: Indexed, number: int) -> N
 def test_truncated_views_rebuild(repo: Repo, indexed: Indexed, keep: int) -> None:
     repo.commit({"a.py": "needle = 1\n"})
     indexed.refresh()
-    os.truncate(indexed.folder / views.NAME, keep)
+    os.truncate(indexed.folder / database.NAME, keep)
     assert indexed.status().state is IndexState.CORRUPT
     assert Snapshot.open(repo.found(), indexed.folder) is None
     report = indexed.refresh()
@@ -343,7 +344,7 @@ def test_truncated_views_rebuild(repo: Repo, indexed: Indexed, keep: int) -> Non
 def test_views_with_anything_in_them_are_no_crash(repo: Repo, indexed: Indexed, sql: str) -> None:
     repo.commit({"a.py": "needle = 1\n"})
     indexed.refresh()
-    with contextlib.closing(sqlite3.connect(indexed.folder / views.NAME)) as db:
+    with contextlib.closing(sqlite3.connect(indexed.folder / database.NAME)) as db:
         db.execute(sql)
         db.commit()
     repo.commit({"b.py": "needle = 2\n"})
