@@ -225,8 +225,16 @@ class Daemon:
         if offline := why_offline(self._config.current):
             state, reason = "offline", offline
         if self._cloud.backend and self._plugins.backend(cloud.backend) is None:
-            state, reason = "failed", f"backend {cloud.backend!r} is not at work: see `mccomd plugins`"
+            state, reason = "failed", self._why_no_backend(cloud.backend)
         return CloudStatus(cloud.backend, cloud.url, cloud.model, state, reason)
+
+    def _why_no_backend(self, name: str) -> str:
+        rows = [row for row in self._plugins.status() if row.kind in ("plugin", "backend")]
+        found = next((row for row in rows if row.name == name), None)
+        if found is None:
+            names = ", ".join(row.name for row in rows)
+            return f"there is no backend {name!r} (cloud.backend); there are {names}: see `mccomd plugins`"
+        return f"backend {name!r} is not at work: {found.reason or 'see `mccomd plugins`'}"
 
     async def _preview(self, task: Task, preview: Preview) -> None:
         """In a task of its own: what is set here ends with it."""

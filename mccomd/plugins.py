@@ -70,8 +70,9 @@ class _Plugin:
 
     def fail(self, doing: str, error: BaseException) -> None:
         self.state = "failed"
-        self.reason = f"{doing}: {type(error).__name__}: {error}"[:500]
-        log.warning("plugin %s switched off: %s", self.name, self.reason, exc_info=error)
+        told = isinstance(error, PluginError)  # a reason for people, not a fault to be traced
+        self.reason = f"{doing}: {'' if told else f'{type(error).__name__}: '}{error}"[:500]
+        log.warning("plugin %s switched off: %s", self.name, self.reason, exc_info=None if told else error)
 
 
 @dataclass

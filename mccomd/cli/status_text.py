@@ -69,7 +69,8 @@ def _daemon_text(found: dict[str, Any]) -> str:
 def _cloud_text(cloud: dict[str, Any]) -> str:
     if not cloud["backend"]:
         return "none: nothing leaves this machine"
-    return f"{cloud['backend']} {cloud['model']}: {cloud['state']}{_because(cloud['reason'])}"
+    name = f"{cloud['backend']} {cloud['model']}".strip()
+    return f"{name}: {cloud['state']}{_because(cloud['reason'])}"
 
 
 def _index_texts(rows: list[dict[str, Any]]) -> list[str]:

@@ -38,6 +38,7 @@ D = TypeVar("D")
 PROBE_S = 45.0  # a vLLM's first scoring took 16 s
 COUNT = "1 2 3 4 5 6 7 8 9 10 11 12 13 14"  # what everybody goes on with
 PROBE = "probe"  # in place of a request's id
+ANSWER = "probe-answer"
 RESERVED_TOKENS = 32
 CHARS_A_TOKEN = 3.0  # until a refusal tells more
 _TOO_LONG = re.compile(r"(?:maximum context length|context (?:size|length|window))\D{0,40}?(\d{3,7})", re.I)
@@ -78,7 +79,8 @@ class Adapter:
 
     async def short_answer(self) -> str:
         """To a text of our own; raises CloudError where the endpoint is no use as it is configured."""
-        async with contextlib.aclosing(self.stream(self.probe_request(COUNT))) as pieces:
+        asked = replace(self.probe_request(COUNT), request_id=ANSWER)  # no trial: what it meets is the state
+        async with contextlib.aclosing(self.stream(asked)) as pieces:
             return "".join([piece async for piece in pieces])
 
     @property
@@ -184,7 +186,7 @@ class Adapter:
             trial=probing,
             report=request.report,
             purpose=request.purpose,
-            stall_s=PROBE_S if probing else None,  # nobody waits for a probe
+            stall_s=PROBE_S if request.purpose == PROBE else None,  # nobody types behind a probe
         )
 
     def _learn(self, error: CloudError, body: Mapping[str, Any]) -> bool:

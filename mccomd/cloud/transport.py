@@ -144,7 +144,6 @@ class HttpTransport:
         try:
             response = await self._open(call, breaker)
         except CloudError as error:
-            self._hide_key(error)
             self._judge(breaker, error, trial=call.trial)
             raise
         except BaseException:
@@ -153,7 +152,6 @@ class HttpTransport:
         try:
             yield response
         except CloudError as error:
-            self._hide_key(error)
             self._judge(breaker, error, trial=call.trial)
             raise
         except BaseException:
@@ -177,7 +175,9 @@ class HttpTransport:
             error.args = (without(str(error), self._key),)
 
     def _judge(self, breaker: Breaker, error: CloudError, *, trial: bool) -> None:
-        now = time.monotonic()
+        """trial: what it tells of an ability is no fault of the endpoint's."""
+        self._hide_key(error)
+        now, last = time.monotonic(), breaker.last
         if isinstance(error, EgressError):
             breaker.left()  # says nothing of the endpoint
         elif isinstance(error, _Refused):
@@ -189,6 +189,8 @@ class HttpTransport:
             breaker.left(str(error))
         else:
             breaker.failed(now, str(error))
+        if trial:
+            breaker.last = last
 
     async def _open(self, call: Call, breaker: Breaker) -> HttpResponse:
         """The answer's head, with a good status."""

@@ -116,6 +116,8 @@ def _plugins(status: dict[str, Any]) -> Check:
     for row in status["plugins"]:
         if row["state"] == "failed":
             off = f"add it to plugins.disabled, or repair it: {status['log_file']}"
+            if "cloud." in row["reason"]:
+                off = "set it in [cloud] of the config: see `mccomd config show`"
             return bad("plugins", f"{row['name']} ({row['kind']}): {row['reason']}", off)
     names = [row["name"] for row in status["plugins"] if row["state"] == "loaded"]
     if not names:
@@ -129,7 +131,7 @@ def _cloud(status: dict[str, Any]) -> Check:
     cloud = status["cloud"]
     if not cloud["backend"]:
         return good("large model", "none configured: nothing leaves this machine")
-    text = f"{cloud['backend']} {cloud['model']} at {cloud['endpoint']}: {cloud['state']}"
+    text = f"{' '.join((cloud['backend'], *cloud['model'].split()))} at {cloud['endpoint']}: {cloud['state']}"
     text += f" ({cloud['reason']})" if cloud["reason"] else ""
     if cloud["state"] in ("failed", "off", "cooling"):
         return bad("large model", text, "see [cloud] in `mccomd config show`; local answers go on meanwhile")

@@ -232,6 +232,48 @@ def test_without_an_endpoint_there_is_nothing_to_probe(daemon: Daemon) -> None:
     assert caught.value.code == ErrorCode.BAD_PARAMS
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            'backend = "openai"',
+            "there is no backend 'openai' (cloud.backend); there are completions, mistral",
+        ),
+        (
+            'backend = "completions"',
+            "is not at work: loading: backend 'completions' needs cloud.url and cloud.",
+        ),
+    ],
+)
+def test_a_backend_that_cannot_work_says_why_where_one_looks(
+    start: Callable[..., Daemon], config: str, said: str
+) -> None:
+    """It said only that it was not at work, and doctor's advice was to disable the plugin."""
+    daemon = start(f'[cloud]\n{config}\nurl = "http://127.0.0.1:9/v1"\n')
+    done = _run(daemon, "cloud", "probe")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+    assert said in _run(daemon, "status").stdout
+    checks = json.loads(_run(daemon, "doctor", str(daemon.home), "--json").stdout)["checks"]
+    bad = {check["name"]: check["fix"] for check in checks if not check["ok"]}
+    assert "large model" in bad
+    assert all("[cloud]" in fix for fix in bad.values())
+    assert "Traceback" not in daemon.log
+
+
+def test_doctor_does_not_call_a_server_well_that_never_answered(start: Callable[..., Daemon]) -> None:
+    with Peer(FAULTS["internal"]) as peer:
+        daemon = start(cloud_config(peer, 'strategy = "plain"'))
+        with daemon.client() as client:
+            ask(client)
+            while not client.call("status")["cloud"]["reason"]:
+                pass
+        checks = json.loads(_run(daemon, "doctor", str(daemon.home), "--json").stdout)["checks"]
+        (large,) = [check for check in checks if check["name"] == "large model"]
+        assert not large["ok"]
+        assert "out of memory" in large["detail"]
+
+
 def mccomd(daemon: Daemon, *arguments: str) -> Any:
     done = _run(daemon, *arguments)
     assert done.returncode == 0, done.stderr

@@ -297,6 +297,25 @@ def test_a_probe_tells_what_came() -> None:
         assert "answered a count with ' 15 16'" in with_backend(peer, use)
 
 
+def test_an_ability_that_is_lacking_is_no_fault() -> None:
+    """A probe left "the last request failed" behind, of a look that was only a trial."""
+
+    async def counts(request: Received, out: Out) -> None:
+        if request.method == "GET" or "echo" in request.body:
+            await out.json({"error": {"message": "no such thing here"}}, 400)
+        else:
+            await out.head()
+            await out.event({"choices": [{"text": " 15 16"}]})
+            await out.end()
+
+    async def use(backend: Any) -> Any:
+        caps = (await backend.probe())["caps"]
+        return caps["verify"], backend._adapter.transport.state()
+
+    with Peer(counts) as peer:
+        assert with_backend(peer, use, dialect="together") == ("none", ("ready", ""))
+
+
 def test_what_was_mended_is_asked_again(tmp_path: Path) -> None:
     """A key that was not there: `mccomd cloud probe` said "off" until the configuration was touched."""
     place = tmp_path / "key"
