@@ -134,7 +134,10 @@ def _snippet(each: dict[str, Any]) -> str:
 def _cloud_rows(cloud: dict[str, Any]) -> list[tuple[str, str]]:
     first = "" if cloud["first_ms"] is None else f"first text {cloud['first_ms']:.0f} ms, "
     rows = [
-        ("asked", f"{cloud['backend']} {cloud['model']} at {cloud['endpoint'] or 'its own place'}"),
+        (
+            "asked",
+            f"{cloud['backend']} {cloud['model']}".strip() + f" at {cloud['endpoint'] or 'its own place'}",
+        ),
         ("", f"{first}{cloud['ms']:.0f} ms in all" + ("" if cloud["done"] else ", still under way")),
         (
             "draft",

@@ -51,6 +51,8 @@ KEEP_S = 60.0
 """How long an idle connection is kept. Servers close earlier (llama.cpp after 5 s): hence the one retry."""
 STALL_S = 2.5
 _DIED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+"""Nothing has left, and nobody bills it; the ledger, which is written before, keeps its line."""
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _TO_HTML = "the endpoint sent a web page and no answer: is cloud.url right, and is there no login before it?"
 NO_MONEY_S = 300.0  # after 402; asking again in a moment changes nothing
@@ -202,7 +204,7 @@ class HttpTransport:
             raise
         request = self._request(client, call, key)
         for again in (True, False):
-            self._keep_record(request, call)
+            size = self._keep_record(request, call)
             try:
                 async with asyncio.timeout_at(call.deadline):
                     answer = await client.send(request, stream=True)
@@ -213,6 +215,8 @@ class HttpTransport:
                 if not again or not _before_any_byte(error):
                     raise CloudError(f"the connection broke: {one_line(error)}", passing=True) from error
             except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+                if isinstance(error, _NOT_SENT):
+                    call.report.bytes_sent -= size
                 words = no_connection(error, origin_of(call.url), self._proxy_to(call.url))
                 raise CloudError(words, passing=True) from error
         response = HttpResponse(answer, call, self._stall_s if call.stall_s is None else call.stall_s)
@@ -271,7 +275,8 @@ class HttpTransport:
         headers["content-type"] = "application/json"
         return client.build_request("POST", call.url, content=body, headers=headers)
 
-    def _keep_record(self, request: httpx.Request, call: Call) -> None:
+    def _keep_record(self, request: httpx.Request, call: Call) -> int:
+        """The bytes that are to leave."""
         body = request.content
         head = len(request.method) + len(request.url.raw_path) + len(b"  HTTP/1.1\r\n\r\n")
         size = head + sum(len(name) + len(value) + 4 for name, value in request.headers.raw) + len(body)
@@ -288,6 +293,7 @@ class HttpTransport:
         call.report.requests += 1
         call.report.bytes_sent += size
         call.report.endpoint = origin_of(call.url)
+        return size
 
 
 class HttpResponse:

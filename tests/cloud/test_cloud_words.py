@@ -25,7 +25,7 @@ from mccomd.errors import CloudError
 from mccomd.outgoing import Call
 from mccomd_plugins import chat, completions, llamacpp, mistral, ollama
 
-from .asking import of_plugin, with_backend
+from .asking import of_plugin, request, text_of, with_backend
 
 FAR = "https://large.example"
 
@@ -75,6 +75,21 @@ def test_nothing_listens() -> None:
         f"no connection to {url}: nothing listens there: does the server run, and is cloud.url right?"
     )
     assert (state, reason) == ("ready", f"the last request failed: {said}")
+
+
+def test_what_did_not_leave_is_not_paid_for() -> None:
+    """A server that was down cost the month's budget a prompt at each try."""
+
+    async def use(backend: Any) -> Any:
+        asked = request()
+        with pytest.raises(CloudError, match="nothing listens there"):
+            await text_of(backend, asked)
+        report = asked.report
+        return report.requests, report.bytes_sent, report.prompt_tokens, report.cost
+
+    with Peer(FAULTS["silent"]) as peer:
+        url = f"http://127.0.0.1:{closed_port()}"
+        assert with_backend(peer, use, url=url, strategy="plain", input_price=3.0) == (1, 0, 0, 0.0)
 
 
 @pytest.fixture(scope="module")
