@@ -97,7 +97,11 @@ class _Machine:
         return cls(manifest, tokenizer, LineEncoder(tokenizer), session)
 
     def run(self, case: Case) -> tuple[list[int], list[int], int, Floats]:
-        """(prompt, wanted ids, those within the healed text, probabilities (wanted, vocab))."""
+        """(ids of the text before, wanted ids, those within the healed text, probabilities (wanted, vocab)).
+
+        The text before, not the prompt: that ends with the token that opens the middle, so that nothing would
+        match before two tokens of the answer stand.
+        """
         query = Query(case.path, case.path, None, "python", case.prefix, case.suffix, 0)
         prompt = build_prompt(query, (), self.manifest.prompt, self.encoder, Budget(PROMPT_TOKENS, 0))
         wanted = self.encoder.encode(prompt.healed + case.target)
@@ -107,7 +111,8 @@ class _Machine:
         self.session.rewind(0)
         logits = self.session.forward([*prompt.ids, *wanted], len(wanted) + 1)[:-1].astype(np.float64)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return list(prompt.ids), wanted, healed, odds / odds.sum(axis=1, keepdims=True)
+        before = self.encoder.encode(case.prefix.replace("\r\n", "\n").removesuffix(prompt.healed))
+        return before, wanted, healed, odds / odds.sum(axis=1, keepdims=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -127,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     nats: dict[str, float] = {}
     tokens, spent, looked = 0, 0.0, 0
     for number, case in enumerate(cases, 1):
-        prompt, wanted, healed, odds = machine.run(case)
+        before, wanted, healed, odds = machine.run(case)
         buffer = np.array(machine.encoder.encode(case.suffix) + machine.encoder.encode(case.prefix), np.int32)
         names = {"buffer": [Ngrams(buffer)]}
         if options.trees:
@@ -139,9 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tokens += len(wanted) - healed
         for name, ngrams in names.items():
             began = time.perf_counter()
-            last = [*prompt, *wanted]
+            last = [*before, *wanted]
             found = [
-                [one.continuations(last[: len(prompt) + at][-LONGEST:]) for one in ngrams]
+                [one.continuations(last[: len(before) + at][-LONGEST:]) for one in ngrams]
                 for at in range(healed, len(wanted))
             ]
             spent += time.perf_counter() - began
