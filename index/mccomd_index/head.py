@@ -19,7 +19,8 @@ from .types import Progress
 from .views import HEAD, OVERLAY, Place, View
 
 BATCH = 1_000  # rows written at once
-MANY = 32  # changed files that are worth a second process
+MANY = 200  # changed files that are worth a second process: 100 took as long or longer
+SAMPLE = 32  # of them, the last: where the store has most of these, the branch was met before
 
 
 class HeadJob(Job):
@@ -105,9 +106,8 @@ class HeadJob(Job):
         """Another process that takes apart what these bring, the last first; None where that is little."""
         if self.release is None or len(changes) < MANY:
             return None
-        brought = [change for change in changes if change.blob is not None][-MANY:]
-        tasks = self.tasks(brought)
-        if len(list(tasks)) < MANY / 2:  # a branch that was met before
+        sample = [change for change in changes if change.blob is not None][-SAMPLE:]
+        if len(list(self.tasks(sample))) < SAMPLE / 2:
             return None
         return Helper.start(self.tasks(reversed(changes)), self.git.read, release=self.release)
 

@@ -13,6 +13,7 @@ from index_repos import Indexed, Repo
 
 from mccomd_index import refresh
 from mccomd_index.git import Git
+from mccomd_index.head import MANY
 from mccomd_index.helper import Helper, Task
 from mccomd_index.parts import Part, part_of
 from mccomd_index.store import content_id
@@ -21,7 +22,7 @@ from mccomd_index.upkeep import compare
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="needs fork and a second core"
 )
-FILES = 60
+FILES = MANY + 20
 
 
 def texts(word: str) -> dict[str, str | bytes | None]:
