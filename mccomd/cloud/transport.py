@@ -19,7 +19,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -227,7 +227,7 @@ class HttpTransport:
     def _proxy_to(self, url: str) -> str:
         """The origin of the proxy that the environment names for an address; "" for none."""
         parts = urlsplit(url)
-        if self._here or _is_here(url):
+        if self._here or _is_here(url) or proxy_bypass(parts.hostname or ""):
             return ""
         proxies = getproxies()
         return origin_of(proxies.get(parts.scheme) or proxies.get("all") or "").strip(":/")

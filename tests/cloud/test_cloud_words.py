@@ -169,6 +169,10 @@ def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "through the proxy http://127.0.0.1:" in said
     assert "nothing listens there" in said
     assert "hunter2" not in said
+    monkeypatch.setenv("NO_PROXY", "0.0.0.0")
+    said, _ = failure(f"http://0.0.0.0:{closed_port()}")
+    assert "nothing listens there" in said
+    assert "proxy" not in said
 
 
 @pytest.mark.parametrize(
