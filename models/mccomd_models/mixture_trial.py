@@ -1,12 +1,12 @@
 """Does a cache of n-grams help with learnt weights, beside snippets in the prompt?
 
-At each token of a hidden statement the candidates are the model's most probable ids and what followed the
-last ids in the buffer, in the retrieved snippets and in the repository's other files. A candidate's score is
-linear in log p of the model, log of how much more probable each cache makes it (the recursive mixture of
-Witten and Bell over its matches, from 2 ids to the longest), and in where the word that it spells stands. The
-weights are those of a conditional logit model, fitted on one file of cases and tested on another; they may be
-negative. Greedy decoding writes the target if the first candidate is right at each of its tokens and at its
-end, so one pass over prompt and target tells it.
+At each token of a hidden statement the model's probabilities are mixed with those of three caches: what
+followed the last ids in the buffer, in the retrieved snippets, in the repository's other files (by the
+recursive mixture of Witten and Bell over the matches, from 2 ids to the longest, with the model below). The
+shares of the mixture are a softmax of a few features of each cache, fitted on one file of cases and tested on
+another (adaptive weights as in He et al. 2021, caches as in Hellendoorn and Devanbu 2017). Greedy decoding
+writes the target if the most probable candidate is right at each of its tokens and at its end, so one pass
+over prompt and target tells.
 
     python -m mccomd_models.mixture_trial --model models/mccomd-135m --fit DEV --test CASES --trees CLONES
 """
@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import itertools
 import json
-import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -40,35 +39,43 @@ from mccomd.types import Query
 from mccomd_index import IndexOptions
 from mccomd_models.ngram_trial import LONGEST, Ngrams
 
-__all__ = ["Row", "fitted", "main", "smoothed"]
+__all__ = ["Row", "fitted", "main", "mixed", "smoothed"]
 
 BEST = 24  # candidates of the model's own
 FOLLOWERS = 4  # of each cache
-LEAST = -27.0  # log p
 PROMPT_TOKENS, SNIPPET_TOKENS, SNIPPETS = 1024, 384, 4
-FEATURES = (
-    "model",
-    "buffer",
-    "snippets",
-    "repository",
-    "word of the buffer",
-    "of the snippets",
-    "of neither",
-)
-RIDGE = 3.0
+CACHES = ("buffer", "snippets", "repository")
+LENGTHS = (2, 3, 4, 6, 9)  # of the longest match, from which on it counts as longer
+FEATURES = (*(f"match {n}" for n in LENGTHS), "top share", "matches", "agrees", "model's best", "entropy")
+START = -1.5  # of each length's weight: a cache begins with a share of a sixth
+RIDGE, STEPS, RATE = 0.5, 400, 0.05
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-_WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One token: what could stand there, the model's first choice first, and what is right."""
 
-    features: Floats  # (candidates, FEATURES); the first column is log p of the model
+    odds: Floats  # (1 + CACHES, candidates): the model's probabilities, and each cache's
+    about: Floats  # (CACHES, FEATURES); zeros where nothing matches
     right: Bools  # (candidates,)
+
+
+def mixed(row: Row, weights: Floats) -> Floats:
+    """Probabilities of the candidates; weights (CACHES, FEATURES)."""
+    found: Floats = _shares(row.about[None], weights)[0] @ row.odds
+    return found
+
+
+def _shares(about: Floats, weights: Floats) -> Floats:
+    """(rows, 1 + CACHES); a cache without a match has none."""
+    scores = np.where(about.any(axis=2), (about * weights).sum(axis=2), -np.inf)
+    parts = np.exp(np.concatenate([np.zeros((len(about), 1)), scores], axis=1))
+    shares: Floats = parts / parts.sum(axis=1, keepdims=True)
+    return shares
 
 
 def smoothed(found: dict[int, Ints], ids: Ints, base: Floats) -> Floats:
@@ -83,44 +90,21 @@ def smoothed(found: dict[int, Ints], ids: Ints, base: Floats) -> Floats:
 
 
 def fitted(rows: Sequence[Row]) -> Floats:
-    """The weights that make what is right most probable; Newton's method, each step halved until it helps."""
+    """The weights that make what is right most probable (Adam, Kingma and Ba 2015)."""
     rows = [row for row in rows if row.right.any()]
-    most, width = max(len(row.right) for row in rows), rows[0].features.shape[1]
-    x, right = np.zeros((len(rows), most, width)), np.zeros((len(rows), most), bool)
-    there = np.full((len(rows), most), -np.inf)
-    for i, row in enumerate(rows):
-        x[i, : len(row.right)], right[i, : len(row.right)], there[i, : len(row.right)] = (
-            row.features,
-            row.right,
-            0,
-        )
-    start = np.eye(width)[0]  # the model alone
-
-    def value(weights: Floats) -> tuple[float, Floats, Floats]:
-        scores = there + x @ weights
-        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        odds /= odds.sum(axis=1, keepdims=True)
-        hit = np.maximum((odds * right).sum(axis=1, keepdims=True), 1e-300)
-        loss = -float(np.log(hit).sum()) + RIDGE / 2 * float(((weights - start) ** 2).sum())
-        return loss, odds, odds * right / hit
-
-    weights = start
-    loss, odds, wanted = value(weights)
-    for _ in range(50):
-        slope = np.einsum("nmk,nm->k", x, odds - wanted) + RIDGE * (weights - start)
-        mean = np.einsum("nmk,nm->nk", x, odds)
-        bend = np.einsum("nmk,nml->kl", x * odds[:, :, None], x) - mean.T @ mean + RIDGE * np.eye(width)
-        step, size = np.linalg.solve(bend, slope), 1.0
-        while size > 1e-4 and value(weights - size * step)[0] >= loss:
-            size /= 2
-        if size <= 1e-4:
-            break
-        weights = weights - size * step
-        before, (loss, odds, wanted) = loss, value(weights)
-        if before - loss < 1e-4:
-            break
-    found: Floats = weights
-    return found
+    right = np.array([row.odds[:, row.right].sum(axis=1) for row in rows])  # (rows, 1 + CACHES)
+    about = np.array([row.about for row in rows])
+    start = np.zeros(about.shape[1:])
+    start[:, : len(LENGTHS)] = START
+    weights, mean, square = start, np.zeros_like(start), np.zeros_like(start)
+    for step in range(1, STEPS + 1):
+        shares = _shares(about, weights)
+        owed = shares * right
+        owed /= np.maximum(owed.sum(axis=1, keepdims=True), 1e-300)
+        slope = np.einsum("nc,ncf->cf", (shares - owed)[:, 1:], about) + RIDGE * (weights - start)
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        weights = weights - RATE * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+    return weights
 
 
 class _Trial:
@@ -188,7 +172,6 @@ class _Trial:
             Ngrams(np.concatenate([self._ids(shown), nothing])),
             Ngrams(np.concatenate([nothing, *others, nothing])),
         )
-        words = [_beginnings(case.prefix + "\n" + case.suffix), _beginnings(shown)]
         cached = self._engine._open().cached
         cached.reuse(prompt)
         cached.rewind(0)
@@ -201,22 +184,11 @@ class _Trial:
             ends = written + (self._texts[wanted[at]] if at < len(wanted) else "\n")
             if len(ends) > len(healed):
                 last = [*before[-LONGEST:].tolist(), *wanted[:at]][-LONGEST:]
-                head = case.prefix.removesuffix(healed)[-80:] + written
-                found.append(
-                    self._row(row, last, caches, words, head, wanted[at] if at < len(wanted) else -1)
-                )
+                found.append(self._row(row, last, caches, wanted[at] if at < len(wanted) else -1))
             written = ends
         return found
 
-    def _row(
-        self,
-        logits: Floats,
-        last: Sequence[int],
-        caches: Sequence[Ngrams],
-        words: Sequence[set[str]],
-        head: str,
-        wanted: int,
-    ) -> Row:
+    def _row(self, logits: Floats, last: Sequence[int], caches: Sequence[Ngrams], wanted: int) -> Row:
         logs = logits - logits.max()
         logs -= np.log(np.exp(logs).sum())
         began = time.perf_counter()
@@ -225,18 +197,31 @@ class _Trial:
         more = itertools.chain.from_iterable(map(_top, matches))
         best = np.argpartition(-logs, BEST)[:BEST].tolist()
         some = np.array(sorted({*best, *(i for i in more if i >= 0)}, key=lambda i: -logs[i]), np.int32)
-        base = np.maximum(logs[some], LEAST)
-        features = np.zeros((len(some), len(FEATURES)))
-        features[:, 0] = base
-        for column, found in enumerate(matches, 1):
-            features[:, column] = np.log(smoothed(found, some, np.exp(base))) - base
-        half = re.search(r"[A-Za-z_]\w*\Z", head)
-        for i, token_id in enumerate(some):
-            word = _word(half[0] if half else "", self._texts[token_id])
-            if word:
-                where = next((n for n, known in enumerate(words) if word in known), len(words))
-                features[i, 4 + where] = 1
-        return Row(features, some == wanted if wanted >= 0 else self._ends[some])
+        odds = np.exp(logs[some])
+        entropy = -float((np.exp(logs) * logs).sum())
+        return Row(
+            np.array([odds, *(smoothed(found, some, odds) for found in matches)]),
+            np.array([_about(found, int(some[0]), float(odds[0]), entropy) for found in matches]),
+            some == wanted if wanted >= 0 else self._ends[some],
+        )
+
+
+def _about(found: dict[int, Ints], best: int, odds: float, entropy: float) -> Floats:
+    """A cache's FEATURES."""
+    about = np.zeros(len(FEATURES))
+    if found:
+        longest = max(found)
+        known, counts = np.unique(found[longest], return_counts=True)
+        about[sum(longest >= length for length in LENGTHS) - 1] = 1
+        agrees = float(known[counts.argmax()] == best)
+        about[len(LENGTHS) :] = (
+            counts.max() / counts.sum(),
+            np.log1p(counts.sum()) / 5,
+            agrees,
+            odds,
+            entropy / 3,
+        )
+    return about
 
 
 def _top(found: dict[int, Ints]) -> Iterator[int]:
@@ -246,30 +231,18 @@ def _top(found: dict[int, Ints]) -> Iterator[int]:
         yield from known[np.argsort(-counts)[:FOLLOWERS]].tolist()
 
 
-def _beginnings(text: str) -> set[str]:
-    return {word[:size] for word in set(_WORD.findall(text)) for size in range(1, len(word) + 1)}
-
-
-def _word(half: str, text: str) -> str:
-    """The word that an id's text goes on with or begins, as far as it is written."""
-    goes_on = re.match(r"\w+", text)
-    begins = re.match(r"[^\w\n]*([A-Za-z_]\w*)", text)
-    return half + goes_on[0] if goes_on else begins[1] if begins else ""
-
-
 def _report(cases: Sequence[Sequence[Row]], weights: Floats) -> dict[str, object]:
     alone = [all(bool(row.right[0]) for row in rows) for rows in cases]
-    mixed = [all(bool(row.right[(row.features @ weights).argmax()]) for row in rows) for rows in cases]
-    nats = []
-    for scale in (np.eye(len(FEATURES))[0], weights):
-        scores = [(row.features @ scale, row.right) for rows in cases for row in rows if row.right.any()]
-        nats.append(float(np.mean([np.logaddexp.reduce(s) - np.logaddexp.reduce(s[r]) for s, r in scores])))
+    after = [all(bool(row.right[mixed(row, weights).argmax()]) for row in rows) for rows in cases]
+    known = [row for rows in cases for row in rows if row.right.any()]
+    nats = [-float(np.mean([np.log(row.odds[0][row.right].sum()) for row in known]))]
+    nats.append(-float(np.mean([np.log(mixed(row, weights)[row.right].sum()) for row in known])))
     return {
-        "exact": [sum(alone), sum(mixed), len(cases)],
-        "intervals": [wilson(sum(alone), len(cases)), wilson(sum(mixed), len(cases))],
-        "better, worse": [sum(b > a for a, b in zip(alone, mixed, strict=True)),
-                          sum(a > b for a, b in zip(alone, mixed, strict=True))],
-        "p": pairs_apart(alone, mixed),
+        "exact": [sum(alone), sum(after), len(cases)],
+        "intervals": [wilson(sum(alone), len(cases)), wilson(sum(after), len(cases))],
+        "better, worse": [sum(b > a for a, b in zip(alone, after, strict=True)),
+                          sum(a > b for a, b in zip(alone, after, strict=True))],
+        "p": pairs_apart(alone, after),
         "nats a token among candidates": nats,
     }  # fmt: skip
 
@@ -289,7 +262,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for file in (options.fit, options.test)
     ]
     weights = fitted([row for case in rows[0] for row in case])
-    print(json.dumps(dict(zip(FEATURES, weights.round(2).tolist(), strict=True))))
+    for cache, its in zip(CACHES, weights.round(2).tolist(), strict=True):
+        print(json.dumps({cache: dict(zip(FEATURES, its, strict=True))}))
     for name, part in zip(("fit", "test"), rows, strict=True):
         print(json.dumps({name: _report(part, weights)}))
     print(f"{1000 * trial.spent / max(1, trial.looked):.2f} ms a look-up in all caches")
