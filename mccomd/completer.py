@@ -284,11 +284,11 @@ class Completer:
         return task.max_tokens or self._config().completion.max_tokens
 
     def _mannerly(self) -> Config:
-        """The config, with answers of one line and none beside, while the machine has better things to do."""
+        """The config, with answers of one line while the machine has better things to do."""
         config = self._config()
         if not self._guest.manners(config.power).saving:
             return config
-        return replace(config, completion=replace(config.completion, multi_line=False, alternatives=0))
+        return replace(config, completion=replace(config.completion, multi_line=False))
 
     def _fit(self, turn: Turn, generated: Generated) -> tuple[str, str]:
         """The text as the editor inserts it, and why there is none or less."""

@@ -57,9 +57,8 @@ class Generate:
         """The most probable text or, where nothing of it would be shown, the second; raises EngineError."""
         prompt = _prompt_of(engine, self.query, self.snippets, self.config)
         begins = beginnings(self.query.prefix, self.query.suffix, self.query.language)
-        options = self.config.completion
-        least, tries = options.least_chance, options.alternatives
-        first = self._run(engine, prompt, prompt.healed, least, begins, self.early, tries)
+        least = self.config.completion.least_chance
+        first = self._run(engine, prompt, prompt.healed, least, begins, self.early)
         if first.generation.finish not in _ENDED or self.useless is None or not self.useless(first.text):
             return first
         for fork in forks(first.generation, engine.bytes_of):
@@ -78,7 +77,6 @@ class Generate:
         least_chance: float,
         begins: Sequence[str],
         early: Callable[[Sequence[float]], bool] | None,
-        tries: int = 0,
     ) -> Generated:
         """The text from the cursor on of an answer that begins with heal, where prompt.healed begins."""
         from mccomd.engine import Limits
@@ -95,19 +93,14 @@ class Generate:
             text = text_of(ids)
             return rule.end_of(text) is not None or goes_round(text)
 
-        def worth(ids: Sequence[int]) -> bool:
-            text = text_of(ids)[: rule.end_of(text_of(ids))]
-            return bool(text.strip()) and not goes_round(text) and not (self.useless and self.useless(text))
-
         generation = engine.generate(
             prompt.ids,
-            Limits(self.max_tokens, self.deadline, least_chance, tries),
+            Limits(self.max_tokens, self.deadline, least_chance),
             complete,
             self.cancel,
             heal=heal,
             begins=begins,
             early=early,
-            worth=worth,
         )
         unsure = generation.finish is Finish.UNSURE
         text = text_of(generation.ids[:-1] if unsure else generation.ids)  # its last one is the doubtful one

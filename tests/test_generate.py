@@ -164,40 +164,6 @@ def test_useless_twice_is_the_first(engine: Engine) -> None:
     assert found.generation.ids == first.generation.ids
 
 
-DOUBTS = (
-    CLASS + "        ",
-    "import json\n\n\nFORTUNE = ",
-    "import os\n\n\ndef size(path):\n    ",
-    "def mean(values):\n    total = 0\n    for value in values:\n        ",
-    "class Queue:\n    def __init__(self):\n        self.items = []\n\n    def pop(self):\n        ",
-)
-
-
-def test_other_answers_are_never_less_probable_and_always_shown(engine: Engine) -> None:
-    """Which of them the model prefers is its own affair; that the search changes something is not."""
-    changed = 0
-    for prefix in DOUBTS:
-        query, found = Query("/r/a.py", "a.py", "/r", "python", prefix, "", 0), {}
-        for tries in (0, 16):
-            config = Config(completion=CompletionConfig(alternatives=tries, least_chance=0.0))
-            found[tries] = Generate(query, (), config, 24, math.inf, CancelToken())(engine)
-        plain, other = (found[tries].generation for tries in (0, 16))
-        if other.ids == plain.ids:
-            continue
-        changed += 1
-        assert other.finish is Finish.STOP
-        assert math.prod(other.probabilities) > math.prod(plain.probabilities)
-        assert found[16].text.strip()
-
-        def useless(text: str, shown: str = found[16].text) -> bool:
-            return text == shown
-
-        config = Config(completion=CompletionConfig(alternatives=16, least_chance=0.0))
-        again = Generate(query, (), config, 24, math.inf, CancelToken(), None, useless)(engine)
-        assert again.text != found[16].text
-    assert changed
-
-
 @pytest.mark.parametrize(
     ("text", "round_and_round"),
     [

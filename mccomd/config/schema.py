@@ -81,13 +81,6 @@ class CompletionConfig:
         low=0,
         high=1,
     )
-    alternatives: int = _key(
-        0,
-        "other answers tried where the model is in doubt; the most probable one is taken; 0 = none",
-        unit="answers",
-        low=0,
-        high=16,
-    )
     retrieve_ms: int = _key(
         50, "share of the deadline for finding snippets; 0 = none", unit="milliseconds", low=0, high=60_000
     )

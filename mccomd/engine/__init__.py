@@ -79,11 +79,8 @@ class Engine:
         heal: str = "",
         begins: Sequence[str] = (),
         early: Early | None = None,
-        worth: StopRule | None = None,
     ) -> Generation:
-        """Continue the prompt, first with `heal`, then with one of `begins`; see decode.generate.
-
-        worth: whether another whole answer may take the place of the greedy one (limits.tries); None: any.
+        """Continue the prompt greedily, first with `heal`, then with one of `begins`; see decode.generate.
 
         The text of the ids begins with `tokenizer.decode(tokenizer.encode(heal))`, which is `heal` unless the
         vocabulary lacks a byte of it. Then its ids simply stand at the end of the prompt and at the
@@ -95,17 +92,14 @@ class Engine:
             starts = ()
         spelt = tuple(self.tokenizer.encode(heal)) if heal else ()
         if machinery.spelling.can_spell(raw):
-            request = Request(limits, stop, cancel, early, raw, spelt, starts, worth)
-            return generate(machinery, prompt, request)
+            return generate(machinery, prompt, Request(limits, stop, cancel, early, raw, spelt, starts))
 
         def stop_behind(ids: Sequence[int]) -> bool:
             return stop([*spelt, *ids])
 
-        def worth_behind(ids: Sequence[int]) -> bool:
-            return worth is None or worth([*spelt, *ids])
-
-        request = Request(limits, stop_behind, cancel, early, begins=starts, worth=worth_behind)
-        found = generate(machinery, [*prompt, *spelt], request)
+        found = generate(
+            machinery, [*prompt, *spelt], Request(limits, stop_behind, cancel, early, begins=starts)
+        )
         return replace(found, ids=(*spelt, *found.ids), healed=len(spelt))
 
     def bytes_of(self, token_id: int) -> bytes:

@@ -1,9 +1,9 @@
 """How a prompt becomes a completion: reuse, prefill in chunks, then one most probable id after the other.
 
-No chance: a completion that changes from keystroke to keystroke without reason helps nobody. Ids may be
+Greedy only: a completion that changes from keystroke to keystroke without reason helps nobody. Ids may be
 guessed ahead (draft.py) and the first ones may be bound to a text (spelling.py); neither changes which id is
-chosen where. Other answers may be tried afterwards (alternatives.py); the most probable one is taken. The
-cancel token and the deadline are read between passes, so an answer is late by one pass at most.
+chosen where. The cancel token and the deadline are read between passes, so an answer is late by one pass
+at most.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from mccomd.engine.alternatives import most_probable
 from mccomd.engine.draft import Drafter, Guess, Odds, Pace
-from mccomd.engine.kv_cache import Cached, common_prefix
-from mccomd.engine.output import Other, Output
+from mccomd.engine.kv_cache import Cached
+from mccomd.engine.output import Output
 from mccomd.engine.spelling import Spelling
 from mccomd.errors import EngineError
 from mccomd.types import CancelToken, Finish
@@ -41,7 +40,6 @@ class Limits:
     max_tokens: int  # at least 1; ids that only repeat the healed text are not counted
     deadline: float  # time.monotonic() seconds
     least_chance: float = 0.0  # 0..1: ends where the product of the probabilities falls below; 0: never
-    tries: int = 0  # other answers tried, at most
 
 
 class StopRule(Protocol):
@@ -69,7 +67,6 @@ class Generation:
     healed: int = 0  # how many of ids lie wholly within the healed text
     seconds: tuple[tuple[int, float], ...] = ()  # for each probability the second choice and its own
     passes: int = 0  # of the model, those of the prefill left out
-    tried: int = 0  # other answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +93,6 @@ class Request:
     heal: bytes = b""  # the continuation begins with it
     heal_ids: tuple[int, ...] = ()  # how the tokenizer writes it: a first guess
     begins: tuple[bytes, ...] = ()  # behind heal it goes on with one of these, if there are any
-    worth: StopRule | None = None  # whether a whole answer may take the place of the greedy one; None: any
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +109,7 @@ class _Watch:
 
 
 def generate(machinery: Machinery, prompt: Sequence[int], request: Request) -> Generation:
-    """Continue the prompt until a rule, an end id, a limit or the cancel token ends it.
+    """Continue the prompt greedily until a rule, an end id, a limit or the cancel token ends it.
 
     Raises EngineError for a prompt that does not fit beside `max_tokens`. After any ending the cache holds
     the ids that ran, for the next call to reuse.
@@ -121,30 +117,22 @@ def generate(machinery: Machinery, prompt: Sequence[int], request: Request) -> G
     cached = machinery.cached
     _check(cached, prompt, request.limits)
     watch, started = _Watch(request.cancel, request.limits.deadline), time.monotonic()
-    output = Output(machinery.spelling, request.heal, request.begins)
-    run = _Generating(machinery, request, watch, prompt, output)
+    run = _Generating(machinery, request, watch, len(prompt))
     reused = cached.reuse(prompt)
     pending = prompt[reused:]
     ahead = (len(pending) - 1) // cached.session.chunk * cached.session.chunk  # all but the last pass
-    finish, tried = _read(cached, pending[:ahead], cached.session.chunk, watch), 0
+    finish = _read(cached, pending[:ahead], cached.session.chunk, watch)
     if finish is None:
         if machinery.draft_tokens:
             machinery.drafter.follow(prompt)
         finish = run.decode(pending[ahead:])
         if machinery.draft_tokens:
-            machinery.drafter.remember(prompt, output.ids)
-        if finish in (Finish.STOP, Finish.LENGTH, Finish.UNSURE):
-            limits = request.limits
-            output, finish, tried = most_probable(
-                output, finish, limits.tries, limits.least_chance, run.attempt
-            )
-            if machinery.draft_tokens and output is not run.output:
-                machinery.drafter.remember(prompt, output.ids)
+            machinery.drafter.remember(prompt, run.output.ids)
     ended = time.monotonic()
     prefilled_at = run.first_at or ended
     return Generation(
-        ids=tuple(output.ids),
-        probabilities=tuple(output.probabilities),
+        ids=tuple(run.output.ids),
+        probabilities=tuple(run.output.probabilities),
         finish=finish,
         prefilled=min(len(cached.ids), len(prompt)) - reused,
         reused=reused,
@@ -152,10 +140,9 @@ def generate(machinery: Machinery, prompt: Sequence[int], request: Request) -> G
         accepted=run.accepted,
         prefill_ms=(prefilled_at - started) * 1e3,
         decode_ms=(ended - prefilled_at) * 1e3,
-        healed=output.healed,
-        seconds=tuple(output.seconds),
+        healed=run.output.healed,
+        seconds=tuple(run.output.seconds),
         passes=max(0, run.passes - 1),
-        tried=tried,
     )
 
 
@@ -195,40 +182,14 @@ def _read(cached: Cached, ids: Sequence[int], chunk: int, watch: _Watch) -> Fini
 class _Generating:
     """One generation, from the last pass of the prompt on."""
 
-    def __init__(
-        self, machinery: Machinery, request: Request, watch: _Watch, prompt: Sequence[int], output: Output
-    ) -> None:
+    def __init__(self, machinery: Machinery, request: Request, watch: _Watch, prompt_tokens: int) -> None:
         self._with = machinery
         self._request = request
         self._watch = watch
-        self._prompt = prompt
-        self._room = machinery.cached.session.context_tokens - len(prompt)
-        self.output = output
+        self._room = machinery.cached.session.context_tokens - prompt_tokens
+        self.output = Output(machinery.spelling, request.heal, request.begins)
         self.drafted = self.accepted = self.passes = 0
         self.first_at = 0.0  # time.monotonic() of the first id
-
-    def attempt(self, other: Other, floor: float) -> tuple[Output, Finish]:
-        """The answer through another id, given up where its chance is below `floor`; see alternatives.py."""
-        limits = replace(self._request.limits, least_chance=floor)
-        request = replace(self._request, limits=limits, early=None)
-        answer = self.output.instead(other)
-        run = _Generating(self._with, request, self._watch, self._prompt, answer)
-        finish = run.go_on()
-        self.drafted, self.accepted = self.drafted + run.drafted, self.accepted + run.accepted
-        self.passes += run.passes
-        if finish is Finish.STOP and request.worth and not request.worth(answer.ids):
-            finish = Finish.ABANDONED
-        return answer, finish
-
-    def go_on(self) -> Finish:
-        """Decode on behind ids that stand already, the last of which has not been looked at."""
-        cached, ids = self._with.cached, self.output.ids
-        behind = len(self._prompt)
-        known = common_prefix(cached.ids[behind:], ids[:-1])
-        cached.rewind(behind + known)
-        if self._with.draft_tokens:
-            self._with.drafter.follow([*self._prompt, *ids[:-1]])
-        return self._ending(ids[-1]) or self.decode(ids[known:])
 
     def decode(self, pending: Sequence[int]) -> Finish:
         """Run the prompt's last ids, then choose ids until something ends it; returns what did."""

@@ -5,25 +5,14 @@ Knows the model's rows of logits and the bytes of ids; nothing of passes, caches
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from mccomd.engine.session import FloatArray
 from mccomd.engine.spelling import Spelling
 
-__all__ = ["Other", "Output"]
-
-
-@dataclass(frozen=True, slots=True)
-class Other:
-    """A second choice, and what an answer through it can be worth at most."""
-
-    at: int  # how many ids of the answer stand before it
-    token_id: int
-    probability: float  # of the id, 0..1
-    chance: float  # of the ids before it and of it: no answer that goes on from here is more probable
+__all__ = ["Output"]
 
 
 class Output:
@@ -37,8 +26,8 @@ class Output:
         self.seconds: list[tuple[int, float]] = []  # for each probability the second choice and its own
         self.chance = 1.0  # that all of them are right: the product of the probabilities
         self.healed = 0  # how many of ids lie wholly within heal
-        self._heal_bytes = self._healing = len(heal)  # all of them, and those that are not written yet
-        self._begun = self._bound = tuple(heal + begin for begin in begins) or ((heal,) if heal else ())
+        self._healing = len(heal)  # bytes of heal that are not written yet
+        self._bound = tuple(heal + begin for begin in begins) or ((heal,) if heal else ())
 
     def choose(self, logits: FloatArray) -> int:
         """Append the most probable id of float32 (vocab) that may come here, and return it."""
@@ -66,29 +55,6 @@ class Output:
     def fits(self, ids: Sequence[int]) -> bool:
         """Whether guessed ids may come next."""
         return not self._bound or any(self.spelling.agrees(ids, bound) for bound in self._bound)
-
-    def others(self) -> Iterator[Other]:
-        """The second choices, those left out that end the answer or write no more than heal."""
-        chance, written = 1.0, len(b"".join(map(self.spelling.bytes_of, self.ids[: self.healed])))
-        for at, (token_id, probability) in enumerate(self.seconds, self.healed):
-            piece = self.spelling.bytes_of(token_id)
-            if piece and written + len(piece) > self._heal_bytes:
-                yield Other(at, token_id, probability, chance * probability)
-            chance *= self.probabilities[at - self.healed]
-            written += len(self.spelling.bytes_of(self.ids[at]))
-
-    def instead(self, other: Other) -> Output:
-        """Another answer: the same up to the place of `other`, then that."""
-        place = other.at - self.healed
-        answer = Output(self.spelling, b"")
-        answer.ids = [*self.ids[: other.at], other.token_id]
-        answer.probabilities = [*self.probabilities[:place], other.probability]
-        answer.seconds = [*self.seconds[:place], (self.ids[other.at], self.probabilities[place])]
-        answer.chance, answer.healed = other.chance, self.healed
-        answer._heal_bytes, answer._bound = self._heal_bytes, self._begun
-        for token_id in answer.ids:
-            answer._bound = _left(answer._bound, self.spelling.bytes_of(token_id))
-        return answer
 
     def drop_last(self) -> None:
         self.ids.pop()

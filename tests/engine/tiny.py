@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 from tokenizers.pre_tokenizers import ByteLevel
 
 from mccomd.engine.artifact import TOKENIZER_FILE, Manifest, PromptConvention, load_manifest, write_manifest
@@ -45,17 +44,11 @@ class Tiny:
     weights: Weights
 
 
-def write_tiny(
-    folder: Path, precision: Precision, seed: int = 3, config: LlamaConfig = CONFIG, sharpness: float = 1.0
-) -> Tiny:
-    """A model folder of a few hundred kB. Its ids: 0 and 1 special, then 256 bytes, then padding.
-
-    sharpness: what logits are multiplied by; at 1 the best of 288 ids gets some 5 %.
-    """
+def write_tiny(folder: Path, precision: Precision, seed: int = 3, config: LlamaConfig = CONFIG) -> Tiny:
+    """A model folder of a few hundred kB. Its ids: 0 and 1 special, then 256 bytes, then padding."""
     parts = BpeParts((*SPECIAL, *sorted(ByteLevel.alphabet())), (), SPECIAL, "smollm")
     write_tokenizer(folder / TOKENIZER_FILE, parts)
     weights = random_weights(config, seed)
-    weights = replace(weights, final_norm=weights.final_norm * np.float32(sharpness))
     export(folder, config, weights, precision, DESCRIPTION)
     return Tiny(folder, config, weights)
 
