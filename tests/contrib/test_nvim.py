@@ -176,7 +176,7 @@ def test_two_buffers(nvim: Neovim, daemon: Any, repository: Path) -> None:
     nvim.command("set hidden")
     for path in (one, two, one):
         nvim.edit(path)
-        nvim.keys("Goimport ")
+        nvim.keys("Gofrom math import ")
         real_ghost(daemon, nvim, path)
         nvim.keys("<Esc>")
         nvim.wait_ghost(None)

@@ -58,7 +58,7 @@ def test_its_parts_are_those_of_one_process(repo: Repo) -> None:
     helper.close()
     assert found == [part_of(task.content, task.language, git.read(task.blob) or b"") for task in tasks[::-1]]
     with pytest.raises(ChildProcessError):  # none is left
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(helper._pid, os.WNOHANG)
 
 
 def test_what_it_cannot_read_is_left_to_its_parent(repo: Repo) -> None:
@@ -102,7 +102,7 @@ def test_a_switch_is_whole_whatever_becomes_of_the_helper(
     assert compare(repo.found(), indexed.folder, indexed.options, tmp_path / "scratch") == []
     assert len(indexed.paths("two")) > 1
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(begun[0]._pid, os.WNOHANG)
 
 
 def test_a_small_change_and_a_branch_that_was_met_need_none(
