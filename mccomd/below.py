@@ -11,6 +11,7 @@ from itertools import islice
 
 from mccomd.languages import language
 from mccomd.statement import Scan, scan_prefix, scan_text
+from mccomd.surroundings import lead_of
 
 __all__ = ["beginnings"]
 
@@ -26,18 +27,19 @@ def beginnings(prefix: str, suffix: str, language_name: str) -> tuple[str, ...]:
     """
     entry = language(language_name)
     head = prefix[prefix.rfind("\n") + 1 :]
-    typed = head.lstrip(" \t")
+    lead = lead_of(head)
+    typed = head[len(lead) :]
     right, _, below = suffix[:NEAR_CHARS].partition("\n")
     if not entry.block_words or right.strip() or (typed and not typed.isalpha()):
         return ()
     words = tuple(word[len(typed) :] for word in entry.block_words if word.startswith(typed))
     lines = [line.rstrip() for line in islice(below.split("\n"), NEAR_LINES)]
-    deeper = _deeper(head[: len(head) - len(typed)], lines, entry.line_comment)
+    deeper = _deeper(lead, lines, entry.line_comment)
     if (
         not words
         or not deeper
         or _open(scan_prefix(prefix, entry.name))
-        or not _is_block(lines, head, entry.name)
+        or not _is_block(lines, len(lead), entry.name)
     ):
         return ()
     if typed:
@@ -50,9 +52,9 @@ def beginnings(prefix: str, suffix: str, language_name: str) -> tuple[str, ...]:
 def _deeper(lead: str, lines: list[str], comment: str) -> str:
     """By what the next line is indented deeper than lead, "" if it is not."""
     for line in lines:
-        text = line.lstrip(" \t")
+        its = lead_of(line)
+        text = line[len(its) :]
         if text and not text.startswith(comment):
-            its = line[: len(line) - len(text)]
             return its[len(lead) :] if its.startswith(lead) else ""
     return ""
 
@@ -69,16 +71,15 @@ def _open(at: Scan) -> bool:
     return bool(at.brackets or at.string_end or at.comment)
 
 
-def _is_block(lines: list[str], head: str, name: str) -> bool:
+def _is_block(lines: list[str], indent: int, name: str) -> bool:
     """Whether what is indented deeper is code of its own, not the rest of a bracket or of a string.
 
     It is read up to the line behind it, where a bracket would be closed.
     """
-    indent = len(head) - len(head.lstrip(" \t"))
     block: list[str] = []
     for line in lines:
         block.append(line)
-        if line.strip() and len(line) - len(line.lstrip(" \t")) <= indent:
+        if line.strip() and len(lead_of(line)) <= indent:
             break
     after = scan_text("\n".join(block) + "\n", Scan(), name)
     return not after.surplus and not after.string_end

@@ -118,14 +118,13 @@ class StrategyBackend:
     async def probe(self) -> Mapping[str, Any]:
         """Whether the endpoint answers at all; then its abilities are tried and remembered."""
         text = await self._adapter.short_answer()
-        await self._find_out()
         said = f"answered a count with {text[:40]!r}" if text else "gave no text to a count that was begun"
-        self._adapter.caps = replace(self.caps, notes=(said, *self.caps.notes))
-        self._caps_file.save(self.caps)
+        await self._find_out(said)
         return self.status()
 
-    async def _find_out(self) -> None:
-        self._adapter.caps = await self._adapter.probe()
+    async def _find_out(self, *notes: str) -> None:
+        caps = await self._adapter.probe()
+        self._adapter.caps = replace(caps, notes=(*notes, *caps.notes))
         self._caps_file.save(self.caps)
 
     def status(self) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mccomd.engine.session import FloatArray
 from mccomd.engine.spelling import Spelling
@@ -47,10 +48,7 @@ class Output:
             self.healed += 1
             self.ids.append(chosen)
             return chosen
-        self._append(best, logits)
-        second, probability = self.seconds[-1]
-        self.ids[-1], self.seconds[-1] = chosen, (int(allowed[second]), probability)
-        return chosen
+        return self._append(best, logits, allowed)
 
     def fits(self, ids: Sequence[int]) -> bool:
         """Whether guessed ids may come next."""
@@ -61,15 +59,18 @@ class Output:
         self.probabilities.pop()
         self.seconds.pop()
 
-    def _append(self, chosen: int, logits: FloatArray) -> int:
-        most = logits[chosen]
+    def _append(self, best: int, logits: FloatArray, allowed: NDArray[np.int64] | None = None) -> int:
+        """Append the id of the row's best place; allowed: the id of each place, if not itself."""
+        most = logits[best]
         total = np.exp(logits - most).sum()
+        logits[best] = -np.inf
+        second = int(logits.argmax())
+        probability = float(np.exp(logits[second] - most) / total)
+        logits[best] = most
+        chosen, other = (best, second) if allowed is None else (int(allowed[best]), int(allowed[second]))
         self.ids.append(chosen)
         self.probabilities.append(float(1 / total))
-        logits[chosen] = -np.inf
-        second = int(logits.argmax())
-        self.seconds.append((second, float(np.exp(logits[second] - most) / total)))
-        logits[chosen] = most
+        self.seconds.append((other, probability))
         self.chance *= self.probabilities[-1]
         return chosen
 
