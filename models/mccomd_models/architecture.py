@@ -5,7 +5,9 @@ Knows nothing of files, of ONNX and of quantisation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ __all__ = [
     "LayerWeights",
     "LlamaConfig",
     "Weights",
+    "average",
     "interleaved_order",
     "random_weights",
     "rotate_half_order",
@@ -91,6 +94,22 @@ class Weights:
     layers: tuple[LayerWeights, ...]
     final_norm: FloatArray
     head: FloatArray | None = None  # (vocab, hidden)
+
+
+def average(parts: Sequence[Weights], shares: Sequence[float] | None = None) -> Weights:
+    """The mean of several weights of one shape; shares: of each, which make 1, by default equal ones."""
+
+    def mean(arrays: list[Any]) -> Any:
+        if arrays[0] is None:  # biases, which a llama has not
+            return None
+        found: FloatArray = np.average(np.stack(arrays).astype(np.float64), axis=0, weights=shares)
+        return found.astype(np.float32)
+
+    layers = tuple(
+        LayerWeights(*(mean([getattr(layer, name) for layer in group]) for name in LayerWeights.__slots__))
+        for group in zip(*(part.layers for part in parts), strict=True)
+    )
+    return Weights(mean([p.embedding for p in parts]), layers, mean([p.final_norm for p in parts]))
 
 
 def random_weights(config: LlamaConfig, seed: int) -> Weights:

@@ -14,12 +14,10 @@ from typing import Any
 
 import gguf
 import numpy as np
-import onnx
 from gguf.quants import dequantize, quantize
-from onnx import numpy_helper
 
 from mccomd_models.architecture import FloatArray, interleaved_order
-from mccomd_models.quantise import Blocks, dequantise
+from mccomd_models.folder_source import read_model_folder
 
 __all__ = ["main", "read_folder", "write_gguf"]
 
@@ -64,60 +62,28 @@ def _own(reader: Any) -> Tensors:
 def read_folder(folder: Path) -> Tensors:
     """What an exported llama holds, under GGUF's names and in GGUF's order of rotary rows.
 
-    ValueError for graphs that graph.py did not write, and for biases.
+    ValueError: see read_model_folder.
     """
-    graph = onnx.load(folder / "model.onnx", load_external_data=False).graph
-    arrays = {one.name: _array(folder, one) for one in graph.initializer}
-    attention = next((node for node in graph.node if node.op_type == "GroupQueryAttention"), None)
-    if attention is None or any(name.endswith(".qkv.b") for name in arrays):
-        raise ValueError(f"{folder} holds no llama")
-    attributes = {one.name: one.i for one in attention.attribute}
-    bits_of = {
-        node.output[0]: next(one.i for one in node.attribute if one.name == "bits")
-        for node in graph.node
-        if node.op_type == "MatMulNBits"
+    model = read_model_folder(folder)
+    config, weights, bits = model.config, model.weights, model.bits
+    found: dict[str, tuple[FloatArray, int]] = {
+        "token_embd.weight": (weights.embedding, 8),
+        "output_norm.weight": (weights.final_norm, 32),
     }
-    heads, kv_heads = attributes["num_heads"], attributes["kv_num_heads"]
-    found: dict[str, tuple[FloatArray, int]] = {"token_embd.weight": _matrix(arrays, bits_of, "logits")}
-    layers = sum(name.endswith(".mid.g") for name in arrays)
-    for i in range(layers):
-        packed, bits = _matrix(arrays, bits_of, f"layer.{i}.qkv")
-        kv = kv_heads * (len(packed) // (heads + 2 * kv_heads))
-        q, k, v = packed[: -2 * kv], packed[-2 * kv : -kv], packed[-kv:]
-        both, wide_bits = _matrix(arrays, bits_of, f"layer.{i}.gate_up")
-        matrices = {
-            "attn_q": (interleaved_order(q, heads), bits),
-            "attn_k": (interleaved_order(k, kv_heads), bits),
-            "attn_v": (v, bits),
-            "attn_output": _matrix(arrays, bits_of, f"layer.{i}.attention"),
-            "ffn_gate": (both[: len(both) // 2], wide_bits),
-            "ffn_up": (both[len(both) // 2 :], wide_bits),
-            "ffn_down": _matrix(arrays, bits_of, f"layer.{i}.down"),
-            "attn_norm": (arrays[f"layer.{i}.in.g"], 32),
-            "ffn_norm": (arrays[f"layer.{i}.mid.g"], 32),
+    for i, layer in enumerate(weights.layers):
+        tensors = {
+            "attn_q": (interleaved_order(layer.q, config.heads), bits),
+            "attn_k": (interleaved_order(layer.k, config.kv_heads), bits),
+            "attn_v": (layer.v, bits),
+            "attn_output": (layer.output, bits),
+            "ffn_gate": (layer.gate, bits),
+            "ffn_up": (layer.up, bits),
+            "ffn_down": (layer.down, bits),
+            "attn_norm": (layer.attention_norm, 32),
+            "ffn_norm": (layer.ffn_norm, 32),
         }
-        found |= {f"blk.{i}.{name}.weight": given for name, given in matrices.items()}
-    found["output_norm.weight"] = arrays[f"layer.{layers}.in.g"], 32
+        found |= {f"blk.{i}.{name}.weight": given for name, given in tensors.items()}
     return found
-
-
-def _array(folder: Path, tensor: onnx.TensorProto) -> Any:
-    """A tensor's values, wherever they lie; onnx itself refuses files with hard links, as uv makes them."""
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return numpy_helper.to_array(tensor)
-    place = {entry.key: entry.value for entry in tensor.external_data}
-    kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    length = int(place["length"]) // kind.itemsize
-    found = np.fromfile(folder / place["location"], kind, length, offset=int(place["offset"]))
-    return found.reshape(tuple(tensor.dims))
-
-
-def _matrix(arrays: Mapping[str, Any], bits: Mapping[str, int], name: str) -> tuple[FloatArray, int]:
-    """(out, in) and its bits; bits: of each matrix, by the name of its product."""
-    values, scales = arrays[f"{name}.q"], arrays[f"{name}.s"]
-    if bits[name] == 4:  # two nibbles a byte, the low one first
-        values = np.stack([values & 15, values >> 4], axis=3)
-    return dequantise(Blocks(values.reshape(*scales.shape, -1), scales, bits[name])), bits[name]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

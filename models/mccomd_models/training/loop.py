@@ -44,6 +44,7 @@ class Run:
     plan: Plan
     recipe: Recipe
     config: LlamaConfig
+    origin: str  # of the weights that it began with
     network: Network
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
@@ -55,7 +56,9 @@ class Run:
     stopped: bool = False
 
     @classmethod
-    def begin(cls, plan: Plan, recipe: Recipe, config: LlamaConfig, weights: Weights) -> Run:
+    def begin(
+        cls, plan: Plan, recipe: Recipe, config: LlamaConfig, weights: Weights, origin: str = ""
+    ) -> Run:
         """From the run's checkpoint, or, when it has none, from these weights."""
         device = torch.device(plan.device)
         torch.manual_seed(plan.seed)
@@ -69,6 +72,7 @@ class Run:
             plan,
             recipe,
             config,
+            origin,
             network,
             make_optimizer(parameters, recipe),
             torch.Generator().manual_seed(plan.seed),
@@ -82,6 +86,7 @@ class Run:
         """Everything that the next step depends on, and the config, so that it can be exported alone."""
         return {
             "config": asdict(self.config),
+            "origin": self.origin,
             "learns": self.recipe.learns,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -96,6 +101,7 @@ class Run:
     def _restore(self, state: dict[str, Any]) -> None:
         if state["learns"] != self.recipe.learns:
             raise ValueError(f"the checkpoint's run learns {state['learns']!r}, not {self.recipe.learns!r}")
+        self.origin = state["origin"]
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
@@ -177,8 +183,8 @@ class Run:
             file.write(json.dumps({**head, **values}) + "\n")
 
 
-def load_run(folder: Path) -> tuple[LlamaConfig, Weights, int]:
-    """The weights of a run's newest checkpoint, low-rank parts merged, and the tokens it has seen.
+def load_run(folder: Path) -> tuple[LlamaConfig, Weights, str, int]:
+    """A run's newest checkpoint: its weights, low-rank parts merged, their origin, the tokens seen since.
 
     Raises ValueError when there is no checkpoint.
     """
@@ -189,7 +195,7 @@ def load_run(folder: Path) -> tuple[LlamaConfig, Weights, int]:
     network = Network(config)
     choose_weights(network, state["learns"])
     network.load_state_dict(state["network"])
-    return config, read_weights(network), state["tokens"]
+    return config, read_weights(network), state["origin"], state["tokens"]
 
 
 def held_out_loss(network: Network, data: Data, plan: Plan) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from mccomd_models.training.network import Network, Rows, load_weights
 from mccomd_models.training.samples import CONVENTION
 from mccomd_models.training.shards import Data
 
-__all__ = ["Parity", "average", "release", "require_parity"]
+__all__ = ["Parity", "release", "require_parity"]
 
 PARITY = 0.02  # nats of a logit; a wrong graph is off by whole ones
 END_IDS = (0, 2)  # <|endoftext|>, <|im_end|>
@@ -36,22 +35,6 @@ class Parity:
     agreement: float  # share of most probable tokens that the shipped precision keeps
     float_nats: float  # a token
     nats: float  # of the shipped precision
-
-
-def average(parts: list[Weights]) -> Weights:
-    """The mean of several weights of one shape: of a run's last checkpoints, it is often better than each."""
-
-    def mean(arrays: list[Any]) -> Any:
-        if arrays[0] is None:  # biases, which a llama has not
-            return None
-        found: FloatArray = np.stack(arrays).mean(axis=0, dtype=np.float64).astype(np.float32)
-        return found
-
-    layers = tuple(
-        type(group[0])(*(mean([getattr(layer, name) for layer in group]) for name in group[0].__slots__))
-        for group in zip(*(part.layers for part in parts), strict=True)
-    )
-    return Weights(mean([p.embedding for p in parts]), layers, mean([p.final_norm for p in parts]))
 
 
 def release(
