@@ -15,9 +15,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -26,15 +26,15 @@ import httpx
 from mccomd import __version__
 from mccomd.cloud.breaker import Breaker, retry_after_s
 from mccomd.cloud.keys import find_key
+from mccomd.cloud.response import HttpResponse
 from mccomd.cloud.sse import error_in
 from mccomd.cloud.words import no_connection, one_line, refused, unusable, without
 from mccomd.errors import CloudError, EgressError
-from mccomd.outgoing import Call, CloudReport, Parser
+from mccomd.outgoing import Call
 
 __all__ = [
     "CONNECT_S",
     "KEEP_S",
-    "MAX_RESPONSE_BYTES",
     "HttpTransport",
     "Sent",
     "client_options",
@@ -42,9 +42,7 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
-MAX_RESPONSE_BYTES = 8_388_608
 MAX_ERROR_BYTES = 65_536
 CONNECT_S = 2.0
 KEEP_S = 60.0
@@ -54,7 +52,6 @@ _DIED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.Clo
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 """Nothing has left, and nobody bills it; the ledger, which is written before, keeps its line."""
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_TO_HTML = "the endpoint sent a web page and no answer: is cloud.url right, and is there no login before it?"
 NO_MONEY_S = 300.0  # after 402; asking again in a moment changes nothing
 
 
@@ -219,7 +216,9 @@ class HttpTransport:
                     call.report.bytes_sent -= size
                 words = no_connection(error, origin_of(call.url), self._proxy_to(call.url))
                 raise CloudError(words, passing=True) from error
-        response = HttpResponse(answer, call, self._stall_s if call.stall_s is None else call.stall_s)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        stall_s = self._stall_s if call.stall_s is None else call.stall_s
+        response = HttpResponse(answer.status_code, headers, _raw(answer), answer.aclose, call, stall_s)
         if not 200 <= answer.status_code < 300:
             await self._refuse(response, urlsplit(call.url).path, with_key=bool(key))
         return response
@@ -296,91 +295,12 @@ class HttpTransport:
         return size
 
 
-class HttpResponse:
-    """An answer being read. Every byte counts against the cap, every wait against the deadline."""
-
-    def __init__(self, answer: httpx.Response, call: Call, stall_s: float) -> None:
-        self._answer = answer
-        self._deadline = call.deadline
-        self._report: CloudReport = call.report
-        self._stall_s = stall_s
-        self.spoke = False  # payload has come
-        self.whole = False  # and all of it
-
-    @property
-    def status(self) -> int:
-        return self._answer.status_code
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return {name.lower(): value for name, value in self._answer.headers.items()}
-
-    async def events(self, parser: Parser[T]) -> AsyncGenerator[T, None]:
-        """What the parser finds, as it comes. A comment is no payload: it does not put off giving up."""
-        self._refuse_pages()
-        last: float | None = None
-        pieces = self._pieces(MAX_RESPONSE_BYTES)
-        async with contextlib.aclosing(pieces):
-            while True:
-                stalled = None if last is None else last + self._stall_s
-                until = self._deadline if stalled is None else min(self._deadline, stalled)
-                try:
-                    async with asyncio.timeout_at(until):
-                        found = parser.feed(await anext(pieces))
-                except StopAsyncIteration:
-                    break
-                except TimeoutError as error:
-                    late = until == self._deadline
-                    words = "no whole answer within the deadline" if late else "the answer stalled"
-                    raise CloudError(words, passing=True) from error
-                if found:
-                    last, self.spoke = time.monotonic(), True
-                for event in found:
-                    yield event
-            for event in parser.end():
-                self.spoke = True
-                yield event
-
-    async def json(self) -> Any:
-        """Raises CloudError: no JSON, or more than MAX_RESPONSE_BYTES."""
-        self._refuse_pages()
-        text = await self.text()
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise CloudError("the endpoint sent what is no JSON") from error
-        if said := error_in(found):
-            raise CloudError(f"the endpoint reports: {said}")
-        return found
-
-    async def text(self, limit: int = MAX_RESPONSE_BYTES) -> str:
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                body = b"".join([piece async for piece in self._pieces(limit)])
-        except TimeoutError as error:
-            raise CloudError("no whole answer within the deadline", passing=True) from error
-        self.spoke = True
-        return body.decode("utf-8", "replace")
-
-    async def aclose(self) -> None:
-        await self._answer.aclose()
-
-    def _refuse_pages(self) -> None:
-        if self.headers.get("content-type", "").lstrip().lower().startswith("text/html"):
-            raise CloudError(_TO_HTML)
-
-    async def _pieces(self, limit: int) -> AsyncGenerator[bytes, None]:
-        read = 0
-        try:
-            async for piece in self._answer.aiter_raw():
-                read += len(piece)
-                self._report.bytes_received += len(piece)
-                if read > limit:
-                    raise CloudError(f"the answer has more than {limit} bytes")
-                yield piece
-            self.whole = True
-        except httpx.HTTPError as error:
-            raise CloudError(f"the answer broke off: {one_line(error)}", passing=True) from error
+async def _raw(answer: httpx.Response) -> AsyncGenerator[bytes, None]:
+    try:
+        async for piece in answer.aiter_raw():
+            yield piece
+    except httpx.HTTPError as error:
+        raise CloudError(f"the answer broke off: {one_line(error)}", passing=True) from error
 
 
 class _Refused(CloudError):

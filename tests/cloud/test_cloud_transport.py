@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from mccomd.bench.endpoint import FAULTS, Out, Peer, Received
+from mccomd.cloud.response import MAX_RESPONSE_BYTES
 from mccomd.cloud.sse import ServerSentEvents
-from mccomd.cloud.transport import MAX_RESPONSE_BYTES, HttpTransport, Sent, client_options, origin_of
+from mccomd.cloud.transport import HttpTransport, Sent, client_options, origin_of
 from mccomd.errors import CloudError
 from mccomd.outgoing import Call, CloudReport
 
