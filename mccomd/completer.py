@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mccomd.answers import CUT, Said, completion, why_cut
 from mccomd.asking import Asking
@@ -27,6 +27,7 @@ from mccomd.handoff import Handoff, Text
 from mccomd.hooks import Decision
 from mccomd.indexing import Indexing
 from mccomd.model import Model
+from mccomd.ngram_tables import NgramTables
 from mccomd.plugins import Plugins
 from mccomd.postprocess import Cleaned, clean
 from mccomd.protocol import Completion, WarmResult
@@ -34,7 +35,10 @@ from mccomd.remembered import Answer
 from mccomd.routing import Routing
 from mccomd.task import Task
 from mccomd.turn import Turn
-from mccomd.types import Finish
+from mccomd.types import Finish, Query
+
+if TYPE_CHECKING:
+    from mccomd.engine import Mixture, Table
 
 __all__ = ["Completer"]
 
@@ -56,6 +60,7 @@ class Completer:
         model: Model,
         plugins: Plugins,
         indexing: Indexing,
+        tables: NgramTables,
         guest: Guest,
         routing: Routing,
         explanations: Explanations,
@@ -65,6 +70,7 @@ class Completer:
         self._guest = guest
         self._model = model
         self._indexing = indexing
+        self._tables = tables
         self._routing = routing
         self._explanations = explanations
         self._now = now
@@ -101,6 +107,7 @@ class Completer:
         found = await self._gathering.retrieve(task, query)
         if not await self._model.ready():
             return WarmResult(0, self._model.problem)
+        self._table(query)
         job = ReadAhead(query, found, self._config(), task.cancel)
         with self._indexing.hushed():
             tokens = await self._model.read_ahead(job, task.cancel)
@@ -177,6 +184,8 @@ class Completer:
             turn.local,
             self._asking.early(turn),
             self._useless(turn),
+            self._mixture(),
+            self._table(query),
         )
         generating = asyncio.ensure_future(self._model.run(job))
         try:
@@ -188,6 +197,15 @@ class Completer:
             generating.cancel()
             raise
         return await self._finished(turn, generated, mark)
+
+    def _mixture(self) -> Mixture | None:
+        return self._model.mixture if self._config().completion.ngrams else None
+
+    def _table(self, query: Query) -> Table | None:
+        """What the repository holds, for the mixture; it is made in the background where there is none."""
+        if self._mixture() is None or self._model.folder is None:
+            return None
+        return self._tables.of(query.repository, query.relative_path, self._model.folder)
 
     async def _held_back(self, turn: Turn, generating: asyncio.Future[Generated]) -> bool:
         """Wait for the local answer, or until it is known that it is not to be shown yet."""

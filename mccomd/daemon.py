@@ -29,6 +29,7 @@ from mccomd.indexing import Indexing
 from mccomd.lookup import IndexLookup
 from mccomd.model import Model
 from mccomd.narrowing import options_for
+from mccomd.ngram_tables import NgramTables
 from mccomd.paths import Paths
 from mccomd.plugins import PluginOptions, Plugins
 from mccomd.protocol import (
@@ -83,6 +84,11 @@ class Daemon:
         self._tally = Tally()
         self._indexing = Indexing(paths.index_dir, self._index_options, lambda: config.current.index)
         self._guest = Guest()
+        self._tables = NgramTables(
+            self._indexing,
+            lambda: config.current.completion,
+            self._saver,
+        )
         self._background: set[asyncio.Task[None]] = set()
         self._egress = Egress(Ledger(paths.state_dir), lambda: why_silent(config.current))
         self._old: list[Completer] = []  # of a config before, with requests under way
@@ -102,6 +108,7 @@ class Daemon:
         for completer in (*self._old, self._completer):
             await completer.close()
         await self._history.close()
+        await self._tables.close()
         await self._indexing.close()
         await close_cloud(self._cloud)
         self._plugins.close()
@@ -188,6 +195,7 @@ class Daemon:
             clients=clients,
             completions=self._tally.stats(),
             rss_mb=psutil.Process().memory_info().rss / 1e6,
+            ngrams=self._tables.status(),
         )
 
     async def cloud(self, params: CloudParams) -> CloudResult:
@@ -256,6 +264,11 @@ class Daemon:
         if location.root is not None:
             self._indexing.touch(location.root)
 
+    def _saver(self) -> str:
+        """Why only what somebody waits for is to be done; "" when other work may be done, too."""
+        manners = self._guest.manners(self._config.current.power)
+        return f"saver mode: {manners.reason}" if manners.saving else ""
+
     def _index_options(self, repository: Repository) -> tuple[IndexOptions, Sequence[str]]:
         return options_for(self._config.current.index, repository.work_tree or repository.git_dir)
 
@@ -293,6 +306,7 @@ class Daemon:
             self._model,
             self._plugins,
             self._indexing,
+            self._tables,
             self._guest,
             self._routing,
             self._explanations,

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 
 from mccomd.below import beginnings
 from mccomd.config import Config
-from mccomd.prompt import Budget, Prompt, build_prompt
+from mccomd.prompt import Budget, Prompt, build_prompt, clean_text
 from mccomd.second_choice import forks
 from mccomd.statement import StatementRule, single_line_wanted
 from mccomd.types import CancelToken, Finish, Query, Snippet
 
 if TYPE_CHECKING:
-    from mccomd.engine import Engine, Generation
+    from mccomd.engine import Engine, Generation, Mixing, Mixture, Table
 
-__all__ = ["Generate", "Generated", "ReadAhead", "whole_part"]
+__all__ = ["Generate", "Generated", "ReadAhead", "mixing", "whole_part"]
 
 LOOP_ROUNDS = 10  # of three characters or more
 LOOP_ROUNDS_LONG = 6  # of ten or more
 LOOP_CHARS = 80
+MIXED_CHARS = 40_000  # above and below the cursor: what stands further away is seldom said again
 
 _ENDED = (Finish.STOP, Finish.LENGTH, Finish.UNSURE)
 _WORD = re.compile(r"\w")
@@ -52,17 +53,22 @@ class Generate:
     cancel: CancelToken
     early: Callable[[Sequence[float]], bool] | None = None  # see engine.decode.Early
     useless: Callable[[str], bool] | None = None  # whether nothing of a text would be shown
+    mixture: Mixture | None = None  # of the model, if what stands elsewhere is to count
+    table: Table | None = None  # what the repository holds, for the mixture
 
     def __call__(self, engine: Engine) -> Generated:
         """The most probable text or, where nothing of it would be shown, the second; raises EngineError."""
         prompt = _prompt_of(engine, self.query, self.snippets, self.config)
         begins = beginnings(self.query.prefix, self.query.suffix, self.query.language)
         least = self.config.completion.least_chance
-        first = self._run(engine, prompt, prompt.healed, least, begins, self.early)
+        mixed = None
+        if self.mixture is not None:
+            mixed = mixing(engine, self.query, prompt, self.mixture, self.table)
+        first = self._run(engine, prompt, prompt.healed, least, begins, mixed, self.early)
         if first.generation.finish not in _ENDED or self.useless is None or not self.useless(first.text):
             return first
         for fork in forks(first.generation, engine.bytes_of):
-            second = self._run(engine, prompt, fork.text, min(1.0, least / fork.chance), (), None)
+            second = self._run(engine, prompt, fork.text, min(1.0, least / fork.chance), (), mixed, None)
             if second.generation.finish not in _ENDED:
                 break
             if second.text.strip() and not self.useless(second.text):
@@ -76,6 +82,7 @@ class Generate:
         heal: str,
         least_chance: float,
         begins: Sequence[str],
+        mixed: Mixing | None,
         early: Callable[[Sequence[float]], bool] | None,
     ) -> Generated:
         """The text from the cursor on of an answer that begins with heal, where prompt.healed begins."""
@@ -101,6 +108,7 @@ class Generate:
             heal=heal,
             begins=begins,
             early=early,
+            mixing=mixed,
         )
         unsure = generation.finish is Finish.UNSURE
         text = text_of(generation.ids[:-1] if unsure else generation.ids)  # its last one is the doubtful one
@@ -139,6 +147,20 @@ class ReadAhead:
 def _prompt_of(engine: Engine, query: Query, snippets: Sequence[Snippet], config: Config) -> Prompt:
     budget = Budget(config.model.context_tokens, config.completion.snippet_tokens)
     return build_prompt(query, snippets, engine.manifest.prompt, engine.lines, budget)
+
+
+def mixing(engine: Engine, query: Query, prompt: Prompt, mixture: Mixture, table: Table | None) -> Mixing:
+    """What is mixed with the model's probabilities behind a prompt, where prompt.healed begins."""
+    from mccomd.engine import LONGEST, Known, Mixing, Scan
+
+    def ids_of(text: str) -> list[int]:
+        return engine.lines.encode(clean_text(text.replace("\r\n", "\n")))
+
+    above = ids_of(query.prefix[-MIXED_CHARS:].removesuffix(prompt.healed))
+    below = ids_of(query.suffix[:MIXED_CHARS])
+    snippets = [ids_of(snippet.text) for snippet in prompt.snippets]
+    caches = Scan([below, above]), Scan(snippets) if snippets else None, table
+    return Mixing(mixture, Known(tuple(above[-LONGEST:]), caches))
 
 
 def goes_round(text: str) -> bool:

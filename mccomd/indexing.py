@@ -26,9 +26,9 @@ from mccomd.lane import Lane
 from mccomd.protocol import ErrorCode, RefreshResult, RepositoryStatus
 from mccomd.repositories import Entry, ProgressSink, folder_name, root_of
 from mccomd.types import Document, Snippet
-from mccomd_index import Buffers, Repository, Snapshot
+from mccomd_index import Buffers, IndexOptions, Repository, Snapshot, Stamp
 
-__all__ = ["Indexing", "Location", "files_at_head"]
+__all__ = ["Indexed", "Indexing", "Location", "files_at_head"]
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,15 @@ class Location:
 
     root: str | None  # None outside any
     relative: str  # the path within the repository; the file's name outside any
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A state of a repository's index."""
+
+    folder: Path
+    options: IndexOptions
+    stamp: Stamp
 
 
 class Indexing:
@@ -90,6 +99,33 @@ class Indexing:
         """The commit that searches of a repository see; "" while there is no index, or no repository."""
         entry = self._entries.get(root) if root else None
         return entry.snapshot.commit if entry and entry.snapshot else ""
+
+    def indexed(self, root: str) -> Indexed | None:
+        """What searches of a repository see; None while they see nothing."""
+        entry = self._entries.get(root)
+        if entry is None or entry.snapshot is None:
+            return None
+        try:
+            return Indexed(entry.folder, entry.filtered_by().options, entry.snapshot.stamp)
+        except mccomd_index.IndexingError:
+            return None
+
+    def refuses_any(self, root: str, paths: Sequence[str]) -> bool:
+        """Whether one of the paths must not be shown any more. For any thread."""
+        entry = self._entries.get(root)
+        if entry is None:
+            return False
+        refuse = entry.filtered_by().refuse_path
+        return any(refuse(path) is not None for path in paths)
+
+    def has_all(self, root: str, paths: Sequence[str]) -> bool:
+        """Whether the index has all of these files. For any thread."""
+
+        def question(snapshot: Snapshot, refused: Refused) -> bool:
+            with snapshot.looking() as look:
+                return look is not None and set(paths) <= set(look.paths())
+
+        return bool(self.ask(root, question))
 
     def search(
         self, root: str, query: str | Sequence[tuple[str, float]], limit: int, *, without: str = ""

@@ -22,7 +22,7 @@ from mccomd.protocol import ModelStatus
 from mccomd.types import CancelToken
 
 if TYPE_CHECKING:  # the engine costs 0.2 s to import: `status` must not wait for it
-    from mccomd.engine import Engine
+    from mccomd.engine import Engine, Mixture
 
 __all__ = ["ROOM_TOKENS", "Model", "model_folder"]
 
@@ -67,6 +67,8 @@ class Model:
         self._name = config.name
         self._problem = ""
         self.calibration: Calibration | None = None  # of the loaded model; stays when it is unloaded
+        self.mixture: Mixture | None = None  # the same
+        self.folder: Path | None = None  # the same
 
     @property
     def name(self) -> str:
@@ -150,7 +152,8 @@ class Model:
             log.exception("the model cannot be loaded")
         else:
             self._name = self._engine.manifest.name
-            self.calibration = _calibration(self._engine)
+            self.folder = model_folder(self._config, self._data_dir)
+            self.calibration, self.mixture = _calibration(self._engine), _mixture(self._engine)
             log.info("model %s loaded in %.0f ms", self._name, (time.monotonic() - started) * 1000)
 
 
@@ -161,6 +164,18 @@ def _calibration(engine: Engine) -> Calibration | None:
         return None if raw is None else load_calibration(raw)
     except ArtifactError as error:
         log.warning("model %s: %s", engine.manifest.name, error)
+        return None
+
+
+def _mixture(engine: Engine) -> Mixture | None:
+    """Weights that cannot be read are none, either."""
+    from mccomd.engine import Mixture
+
+    raw = engine.manifest.mixture
+    try:
+        return None if raw is None else Mixture.read(raw)
+    except ArtifactError as error:
+        log.warning("model %s answers without n-grams: %s", engine.manifest.name, error)
         return None
 
 

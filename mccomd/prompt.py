@@ -16,7 +16,7 @@ from typing import Protocol
 from mccomd.languages import CLOSING, MOST_CLOSERS, as_comment
 from mccomd.types import Query, Snippet
 
-__all__ = ["Budget", "Convention", "Encoder", "Prompt", "build_prompt", "heal"]
+__all__ = ["Budget", "Convention", "Encoder", "Prompt", "build_prompt", "clean_text", "heal"]
 
 SUFFIX_SHARE = 0.2  # of the prompt's tokens, when the model reads a suffix
 MIN_SNIPPET_TOKENS = 24  # less than this is a path and no help

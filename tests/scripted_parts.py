@@ -78,6 +78,8 @@ class ScriptedModel:
     name = "scripted"
     problem = ""
     calibration = None
+    mixture = None
+    folder = None
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []

@@ -35,6 +35,7 @@ from mccomd.explanations import Explanations
 from mccomd.guest import Guest
 from mccomd.history import History, month_of
 from mccomd.hooks import CloudRequest
+from mccomd.ngram_tables import NgramTables
 from mccomd.outgoing import CloudReport
 from mccomd.plugins import PluginOptions, Plugins
 from mccomd.postprocess import clean
@@ -146,8 +147,10 @@ class Cascade(RuleBasedStateMachine):
             lambda: self.config, self.plugins, self.model, self.history, Path(self.folder.name), lambda: NOW_S
         )  # type: ignore[arg-type]
         self.explanations = Explanations(self.loop.time)
+        indexing = ScriptedIndexing()
+        tables = NgramTables(indexing, lambda: self.config.completion, lambda: "")  # type: ignore[arg-type]
         self.completer = Completer(
-            lambda: self.config, self.model, self.plugins, ScriptedIndexing(), Guest(), self.routing,
+            lambda: self.config, self.model, self.plugins, indexing, tables, Guest(), self.routing,
             self.explanations, self.loop.time,
         )  # type: ignore[arg-type]  # fmt: skip
         self.sessions = Sessions(

@@ -16,7 +16,7 @@ from .fields import PARTS
 from .packed import Outline
 from .store import Reader
 from .types import Defining
-from .views import Held, Views
+from .views import HEAD, OVERLAY, Held, Views
 
 MAX_ABOUT = 40  # words of a question for definitions that are like them; see RANKING.md
 
@@ -95,6 +95,12 @@ class Look:
             held = self._facts.now(self._views, path)
             text = None if held is None else self._text_at(held)
         return text.replace("\r\n", "\n") if text and "\r" in text else text
+
+    def paths(self) -> list[str]:
+        """All files of the view that hold anything, by name, but for texts of editors that it lacks."""
+        view, views = self._facts.view.id, self._views
+        now = {place.path: place.content for layer in (HEAD, OVERLAY) for place in views.layer(view, layer)}
+        return sorted(path for path, content in now.items() if content is not None)
 
     def outline(self, path: str) -> Outline:
         """What a file defines, by start line; nothing where the view has no such file."""

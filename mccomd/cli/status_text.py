@@ -24,6 +24,7 @@ def status_text(found: dict[str, Any]) -> str:
         ("large model", _cloud_text(found["cloud"])),
         ("power", f"{found['power']['mode']}{_because(found['power']['reason'])}"),
         *(("index", text) for text in _index_texts(found["repositories"])),
+        *(("n-grams", _ngrams_text(row)) for row in found.get("ngrams", ())),
         *(("plugin", _plugin_text(row)) for row in found["plugins"] if row["state"] != "loaded"),
         ("plugins", _loaded(found["plugins"])),
         ("answers", _answers_text(found["completions"])),
@@ -91,6 +92,15 @@ def _repository_text(row: dict[str, Any]) -> str:
     if row["watch"] == "polling":
         text += f", watch: polling{_because(row['watch_reason'])}"
     return text + _because("" if row["state"] == "current" else row["reason"])
+
+
+def _ngrams_text(row: dict[str, Any]) -> str:
+    """As in "~/code/x, python: ready, 1,002,576 tokens of 1132 files"."""
+    text = f"{tilde(row['repository'])}, {row['language']}: {row['state']}"
+    if row["state"] == "ready":
+        text += f", {row['tokens']:,} tokens of {row['files']} files"
+        text += f" ({row['left_out']} left out: completion.ngram_tokens)" if row["left_out"] else ""
+    return text + _because(row["reason"])
 
 
 def _plugin_text(row: dict[str, Any]) -> str:

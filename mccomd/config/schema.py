@@ -89,6 +89,16 @@ class CompletionConfig:
     )
     snippet_tokens: int = _key(384, "share of the prompt for snippets", unit="tokens", low=0, high=8192)
     multi_line: bool = _key(True, "whether a statement may run over several lines")
+    ngrams: bool = _key(
+        True, "whether what followed the same tokens in the file, its snippets and the repository counts, too"
+    )
+    ngram_tokens: int = _key(
+        3_000_000,
+        "of a repository's files, kept in memory for that (8 bytes each); 0 = the file and snippets alone",
+        unit="tokens",
+        low=0,
+        high=50_000_000,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from mccomd.engine.decode import (
 )
 from mccomd.engine.kv_cache import Cached
 from mccomd.engine.line_encoder import LineEncoder
+from mccomd.engine.mixture import Known, Mixing, Mixture
+from mccomd.engine.ngrams import LONGEST, Cache, Ids, Scan, Table, joined, keyed, ordered
 from mccomd.engine.session import EngineOptions, Session
 from mccomd.engine.spelling import Spelling
 from mccomd.engine.tokenizer import Tokenizer
@@ -29,17 +31,28 @@ from mccomd.errors import EngineError
 from mccomd.types import CancelToken
 
 __all__ = [
+    "LONGEST",
+    "Cache",
     "Early",
     "Engine",
     "EngineOptions",
     "Generation",
+    "Ids",
+    "Known",
     "Limits",
     "LineEncoder",
     "Manifest",
+    "Mixing",
+    "Mixture",
     "PromptConvention",
+    "Scan",
     "StopRule",
+    "Table",
     "Tokenizer",
+    "joined",
+    "keyed",
     "load_manifest",
+    "ordered",
     "shipped_models",
     "verify",
 ]
@@ -79,8 +92,11 @@ class Engine:
         heal: str = "",
         begins: Sequence[str] = (),
         early: Early | None = None,
+        mixing: Mixing | None = None,
     ) -> Generation:
         """Continue the prompt greedily, first with `heal`, then with one of `begins`; see decode.generate.
+
+        mixing: what is mixed with the model's probabilities; it goes on from where `heal` begins.
 
         The text of the ids begins with `tokenizer.decode(tokenizer.encode(heal))`, which is `heal` unless the
         vocabulary lacks a byte of it. Then its ids simply stand at the end of the prompt and at the
@@ -92,14 +108,15 @@ class Engine:
             starts = ()
         spelt = tuple(self.tokenizer.encode(heal)) if heal else ()
         if machinery.spelling.can_spell(raw):
-            return generate(machinery, prompt, Request(limits, stop, cancel, early, raw, spelt, starts))
+            request = Request(limits, stop, cancel, early, raw, spelt, starts, mixing)
+            return generate(machinery, prompt, request)
 
         def stop_behind(ids: Sequence[int]) -> bool:
             return stop([*spelt, *ids])
 
-        found = generate(
-            machinery, [*prompt, *spelt], Request(limits, stop_behind, cancel, early, begins=starts)
-        )
+        behind = None if mixing is None else mixing.behind(spelt)
+        request = Request(limits, stop_behind, cancel, early, begins=starts, mixing=behind)
+        found = generate(machinery, [*prompt, *spelt], request)
         return replace(found, ids=(*spelt, *found.ids), healed=len(spelt))
 
     def bytes_of(self, token_id: int) -> bytes:

@@ -87,6 +87,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     licence: str
     files: dict[str, FileEntry]
     calibration: dict[str, Any] | None = None  # how often it is right: mccomd/calibration.py reads it
+    mixture: dict[str, Any] | None = None  # how much what stands elsewhere counts beside it: mixture.py
     check: dict[str, Any] | None = None  # what it computes: check.py compares
 
 

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from mccomd.engine.draft import Drafter, Guess, Odds, Pace
 from mccomd.engine.kv_cache import Cached
+from mccomd.engine.mixture import Mixing
 from mccomd.engine.output import Output
 from mccomd.engine.spelling import Spelling
 from mccomd.errors import EngineError
@@ -56,7 +57,7 @@ class Generation:
     """What came out, and what it took."""
 
     ids: tuple[int, ...]  # the end token left out; their text begins with the healed text
-    probabilities: tuple[float, ...]  # of ids[healed:], 0..1; of those that could be chosen
+    probabilities: tuple[float, ...]  # of ids[healed:], 0..1; of those that could be chosen, as mixed
     finish: Finish
     prefilled: int  # tokens of the prompt that were run
     reused: int  # tokens of the prompt that stood in the cache
@@ -93,6 +94,7 @@ class Request:
     heal: bytes = b""  # the continuation begins with it
     heal_ids: tuple[int, ...] = ()  # how the tokenizer writes it: a first guess
     begins: tuple[bytes, ...] = ()  # behind heal it goes on with one of these, if there are any
+    mixing: Mixing | None = None  # what is mixed with the model's probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ class _Generating:
         self._request = request
         self._watch = watch
         self._room = machinery.cached.session.context_tokens - prompt_tokens
-        self.output = Output(machinery.spelling, request.heal, request.begins)
+        self.output = Output(machinery.spelling, request.heal, request.begins, request.mixing)
         self.drafted = self.accepted = self.passes = 0
         self.first_at = 0.0  # time.monotonic() of the first id
 

@@ -1,6 +1,7 @@
 """Which id comes next: the most probable one, among those that the text to come allows.
 
-Knows the model's rows of logits and the bytes of ids; nothing of passes, caches and limits.
+Knows the model's rows of logits, what is mixed with them, and the bytes of ids; nothing of passes, limits
+and keys kept.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mccomd.engine.mixture import Mixing
 from mccomd.engine.session import FloatArray
 from mccomd.engine.spelling import Spelling
 
@@ -19,7 +20,9 @@ __all__ = ["Output"]
 class Output:
     """The ids chosen so far, and what the next ones are bound to."""
 
-    def __init__(self, spelling: Spelling, heal: bytes, begins: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self, spelling: Spelling, heal: bytes, begins: Sequence[bytes] = (), mixing: Mixing | None = None
+    ) -> None:
         """heal: the text begins with it; begins: and goes on with one of these, if there are any."""
         self.spelling = spelling
         self.ids: list[int] = []
@@ -28,19 +31,21 @@ class Output:
         self.chance = 1.0  # that all of them are right: the product of the probabilities
         self.healed = 0  # how many of ids lie wholly within heal
         self._healing = len(heal)  # bytes of heal that are not written yet
+        self._mixing = mixing
         self._bound = tuple(heal + begin for begin in begins) or ((heal,) if heal else ())
 
     def choose(self, logits: FloatArray) -> int:
         """Append the most probable id of float32 (vocab) that may come here, and return it."""
         if not self._bound:
-            return self._append(int(logits.argmax()), logits)
+            return self._append(*self.best_two(logits))
         allowed = self.spelling.allowed_by_any(self._bound)
         if not len(allowed):  # cannot come for text that the spelling can spell
             self._bound, self._healing = (), 0
             return self.choose(logits)
-        logits = logits[allowed]
-        best = int(logits.argmax())
-        chosen = int(allowed[best])
+        masked = np.full_like(logits, -np.inf)
+        masked[allowed] = logits[allowed]
+        best = self.best_two(masked)
+        chosen = best[0]
         piece = self.spelling.bytes_of(chosen)
         self._bound = _left(self._bound, piece)
         self._healing, within = max(0, self._healing - len(piece)), len(piece) <= self._healing
@@ -48,7 +53,7 @@ class Output:
             self.healed += 1
             self.ids.append(chosen)
             return chosen
-        return self._append(best, logits, allowed)
+        return self._append(*best)
 
     def fits(self, ids: Sequence[int]) -> bool:
         """Whether guessed ids may come next."""
@@ -59,19 +64,25 @@ class Output:
         self.probabilities.pop()
         self.seconds.pop()
 
-    def _append(self, best: int, logits: FloatArray, allowed: NDArray[np.int64] | None = None) -> int:
-        """Append the id of the row's best place; allowed: the id of each place, if not itself."""
-        most = logits[best]
-        total = np.exp(logits - most).sum()
-        logits[best] = -np.inf
-        second = int(logits.argmax())
-        probability = float(np.exp(logits[second] - most) / total)
-        logits[best] = most
-        chosen, other = (best, second) if allowed is None else (int(allowed[best]), int(allowed[second]))
+    def best_two(self, logits: FloatArray) -> tuple[int, float, int, float]:
+        """The most probable id and the next one, each with its probability (0 where there is no other)."""
+        if self._mixing is None:
+            best = int(logits.argmax())
+            parts = np.exp(logits - logits[best])
+            total, parts[best] = parts.sum(), -1.0
+            other = int(parts.argmax())
+            return best, float(1 / total), other, max(0.0, float(parts[other] / total))
+        ids, odds = self._mixing.odds(logits, self.ids)
+        first = int(odds.argmax())
+        most, odds[first] = float(odds[first]), 0.0
+        second = int(odds.argmax())
+        return int(ids[first]), most, int(ids[second]), float(odds[second])
+
+    def _append(self, chosen: int, probability: float, other: int, its: float) -> int:
         self.ids.append(chosen)
-        self.probabilities.append(float(1 / total))
-        self.seconds.append((other, probability))
-        self.chance *= self.probabilities[-1]
+        self.probabilities.append(probability)
+        self.seconds.append((other, its))
+        self.chance *= probability
         return chosen
 
 

@@ -52,7 +52,7 @@ class Asking:
         """Of the daemon: a user's defaults, but for time, and never thrifty because we make load."""
         completion: dict[str, Any] = {"retrieve_ms": RETRIEVE_MS, "deadline_ms": DEADLINE_MS}
         if not self.retrieval or not self.has_trees:
-            completion["snippets"] = 0
+            completion |= {"snippets": 0, "ngram_tokens": 0}
         return {
             "model": {"folder": str(self.model), "idle_unload_s": 0},
             "completion": completion,
@@ -103,6 +103,7 @@ def _ask(daemon: OwnDaemon, tree: Tree, case: Case, asking: Asking) -> Answer:
         place = {"path": path, "position": case.position}
         began = time.perf_counter()
         client.call("warm", place)
+        _tables_made(client, case)
         warmed = time.perf_counter()
         found = client.call("complete", {**place, "version": 0, "deadline_ms": DEADLINE_MS})
         ms = (time.perf_counter() - warmed) * 1000
@@ -134,6 +135,17 @@ def _index(client: Client, path: str, case: Case) -> None:
         raise MccomdError(
             f"the index of {case.repo or 'the repository'} is {state['state']}: {state['reason']}"
         )
+
+
+def _tables_made(client: Client, case: Case) -> None:
+    """Wait for what the repository adds to the model's choices, once for each tree. Raises MccomdError."""
+    until = time.monotonic() + REFRESH_S
+    while any(row["state"] in ("building", "waiting") for row in client.call("status")["ngrams"]):
+        if time.monotonic() > until:
+            raise MccomdError(
+                f"case {case.id}: the n-grams of {case.repo} are not made: run the command again"
+            )
+        time.sleep(0.05)
 
 
 def _answer(case: Case, found: dict[str, Any], ms: float, warm_ms: float) -> Answer:

@@ -14,6 +14,7 @@ __all__ = [
     "CloudStatus",
     "CompletionStats",
     "ModelStatus",
+    "NgramStatus",
     "PluginStatus",
     "PowerStatus",
     "RepositoryStatus",
@@ -46,6 +47,18 @@ class RepositoryStatus(msgspec.Struct, frozen=True):
     progress: float  # 0..1 of a running refresh
     watch: str  # starting, events, polling, stopped; off: nobody has worked there yet
     watch_reason: str  # why it is polling or stopped
+
+
+class NgramStatus(msgspec.Struct, frozen=True):
+    """What a repository's files of one language add to the model's choices."""
+
+    repository: str
+    language: str
+    state: str  # waiting, building, ready, failed
+    reason: str  # why it failed, or what it waits for
+    files: int
+    left_out: int  # files that found no room
+    tokens: int
 
 
 class PluginStatus(msgspec.Struct, frozen=True):
@@ -111,3 +124,4 @@ class StatusResult(msgspec.Struct, frozen=True):
     clients: int
     completions: CompletionStats
     rss_mb: float
+    ngrams: list[NgramStatus] = []
