@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mccomd.below import beginnings
 from mccomd.config import Config
 from mccomd.prompt import Budget, Prompt, build_prompt, clean_text
-from mccomd.second_choice import forks
+from mccomd.second_choice import after, forks
 from mccomd.statement import StatementRule, single_line_wanted
 from mccomd.types import CancelToken, Finish, Query, Snippet
 
@@ -57,7 +57,10 @@ class Generate:
     table: Table | None = None  # what the repository holds, for the mixture
 
     def __call__(self, engine: Engine) -> Generated:
-        """The most probable text or, where nothing of it would be shown, the second; raises EngineError."""
+        """The most probable text or, where nothing of it would be shown, the second; raises EngineError.
+
+        What stands elsewhere is left out of the second: the line below is what it says most often then.
+        """
         prompt = _prompt_of(engine, self.query, self.snippets, self.config)
         begins = beginnings(self.query.prefix, self.query.suffix, self.query.language)
         least = self.config.completion.least_chance
@@ -67,8 +70,13 @@ class Generate:
         first = self._run(engine, prompt, prompt.healed, least, begins, mixed, self.early)
         if first.generation.finish not in _ENDED or self.useless is None or not self.useless(first.text):
             return first
+        if mixed is not None:
+            alone = replace(self, mixture=None, early=None)(engine)
+            if alone.generation.finish not in _ENDED:
+                return first
+            return replace(alone, generation=after(first.generation, alone.generation))
         for fork in forks(first.generation, engine.bytes_of):
-            second = self._run(engine, prompt, fork.text, min(1.0, least / fork.chance), (), mixed, None)
+            second = self._run(engine, prompt, fork.text, min(1.0, least / fork.chance), (), None, None)
             if second.generation.finish not in _ENDED:
                 break
             if second.text.strip() and not self.useless(second.text):

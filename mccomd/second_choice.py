@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mccomd.engine import Generation
 
-__all__ = ["Fork", "forks"]
+__all__ = ["Fork", "after", "forks"]
 
 MOST = 2
 """Forks worth a generation each."""
@@ -31,19 +31,22 @@ class Fork:
 
     def joined(self, first: Generation, second: Generation) -> Generation:
         """What both runs of the model gave, as one: the second's text is bound to begin with the fork's."""
-        return replace(
-            second,
-            probabilities=(*self.probabilities, *second.probabilities),
-            seconds=(),
-            healed=first.healed,
-            prefilled=first.prefilled,
-            reused=first.reused,
-            prefill_ms=first.prefill_ms,
-            decode_ms=first.decode_ms + second.prefill_ms + second.decode_ms,
-            drafted=first.drafted + second.drafted,
-            accepted=first.accepted + second.accepted,
-            passes=first.passes + second.passes,
-        )
+        probabilities = (*self.probabilities, *second.probabilities)
+        return replace(after(first, second), probabilities=probabilities, seconds=(), healed=first.healed)
+
+
+def after(first: Generation, second: Generation) -> Generation:
+    """What the second run of the model gave, and what both took."""
+    return replace(
+        second,
+        prefilled=first.prefilled,
+        reused=first.reused,
+        prefill_ms=first.prefill_ms,
+        decode_ms=first.decode_ms + second.prefill_ms + second.decode_ms,
+        drafted=first.drafted + second.drafted,
+        accepted=first.accepted + second.accepted,
+        passes=first.passes + second.passes,
+    )
 
 
 def forks(generation: Generation, bytes_of: Callable[[int], bytes]) -> list[Fork]:

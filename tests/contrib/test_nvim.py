@@ -174,9 +174,9 @@ def test_word_line_dismiss_with_the_real_daemon(nvim: Neovim, daemon: Any, repos
 def test_two_buffers(nvim: Neovim, daemon: Any, repository: Path) -> None:
     one, two = repository / "geometry.py", repository / "report.py"
     nvim.command("set hidden")
-    for path in (one, two, one):
+    for path, begun in ((one, "from math import "), (two, "from math import "), (one, "x = circle_area(")):
         nvim.edit(path)
-        nvim.keys("Gofrom math import ")
+        nvim.keys(f"Go{begun}")
         real_ghost(daemon, nvim, path)
         nvim.keys("<Esc>")
         nvim.wait_ghost(None)
