@@ -28,6 +28,7 @@ from mccomd.turn import Turn
 __all__ = ["Asking"]
 
 GOES_ON = "; what was asked for "
+EARLY = 3  # tokens after which the router is asked: engine.decode.EARLY, which takes 0.2 s to import
 
 
 class Asking:
@@ -123,7 +124,27 @@ class Asking:
         decision = turn.decision
         if not turn.asked or decision is None or not decision.escalate:
             turn.decision = None  # decided again with all of the answer
-        elif hold and turn.handoff is not None:
+        elif hold:
+            self._hold(turn)
+
+    def decide_at_the_end(self, turn: Turn, probabilities: tuple[float, ...], text: str) -> bool:
+        """With all of the answer; whether it is held back: unsure, and ended before the router was asked."""
+        unsure = self._unsure_though_short(turn, probabilities)
+        self.decide(turn, probabilities, text)
+        if unsure and turn.asked:
+            self._hold(turn)
+        return turn.unsure.is_set()
+
+    def _unsure_though_short(self, turn: Turn, probabilities: tuple[float, ...]) -> bool:
+        """A router is promised the first three tokens: those that are lacking are as sure as the others."""
+        count = len(probabilities)
+        if not 0 < count < EARLY or turn.preview or self._config().router.unsure != "hold":
+            return False
+        lacking = [sum(probabilities) / count] * (EARLY - count)
+        return not self._routing.why_not() and self._routing.unsure((*probabilities, *lacking))
+
+    def _hold(self, turn: Turn) -> None:
+        if turn.handoff is not None:
             elapsed_s = self._now() - turn.task.started
             turn.handoff.hold(self._config().router.hold_ms / 1000 - elapsed_s)
             turn.unsure.set()

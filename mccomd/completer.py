@@ -251,9 +251,13 @@ class Completer:
         if generated.generation.finish is Finish.CANCELLED:
             return self._say(turn, Said(finish="cancelled", reason=SUPERSEDED))
         text, reason = self._fit(turn, generated)
+        held = False
         if turn.decision is None:
-            self._asking.decide(turn, generated.generation.probabilities, text)
+            held = self._asking.decide_at_the_end(turn, generated.generation.probabilities, text)
         self._asking.record(turn, generated.generation.probabilities, text)
+        if held and turn.task.updates and turn.handoff is not None:
+            turn.handoff.local(self._text(turn, text))
+            return self._say(turn, self._while_held(turn))
         if text and not turn.asked and self._asking.priming.near(turn):
             self._asking.priming.prime(turn, text)
         if turn.unsure.is_set() and turn.handoff is not None:  # a client that takes no updates

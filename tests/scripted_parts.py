@@ -113,6 +113,11 @@ class ScriptedModel:
             finish = Finish.CANCELLED if job.generate.cancel.cancelled else Finish.STOP
             self._end(job, text, (probability,) * max(3, len(text)), finish)
 
+    def finish_short(self, job: Job, text: str, probability: float) -> None:
+        """An answer of two tokens: nobody was asked after the third."""
+        job.told, job.said = True, text
+        self._end(job, text, (probability,) * 2, Finish.STOP)
+
     def _end(self, job: Job, text: str, probabilities: tuple[float, ...], finish: Finish) -> None:
         ids = tuple(range(len(probabilities)))
         generation = Generation(ids, probabilities, finish, 10, 0, 0, 0, 1.0, 1.0)

@@ -64,6 +64,29 @@ def test_confident_after_a_rejection_the_local_answer_is_shown_at_once(user: Cas
     assert user.violations == []
 
 
+@pytest.mark.parametrize("updates", [True, False])
+def test_an_unsure_answer_that_ends_before_its_third_token_is_held_back_too(
+    user: Cascade, updates: bool
+) -> None:
+    user.begin(**{**OPTIONS, "updates": updates})
+    user.ask()
+    user.model.finish_short(user.model.open_jobs()[0], "a", 0.1)
+    user.settle()
+    assert user.asked[-1].shown == ""
+    user.large_model_speaks("baab", True, False)
+    assert [user.asked[-1].shown, *(u.text for u in user.asked[-1].updates)][-1] == "baab"
+    assert user.violations == []
+
+
+def test_it_is_shown_once_the_large_model_fails(user: Cascade) -> None:
+    user.begin(**OPTIONS)
+    user.ask()
+    user.model.finish_short(user.model.open_jobs()[0], "a", 0.1)
+    user.time_passes(2.0)
+    assert [u.text for u in user.asked[-1].updates] == ["a"]
+    assert user.violations == []
+
+
 def test_one_rejection_is_one_question(user: Cascade) -> None:
     reject(user)
     user.local_answer("b", 0.9, False)

@@ -124,4 +124,4 @@ class StatusResult(msgspec.Struct, frozen=True):
     clients: int
     completions: CompletionStats
     rss_mb: float
-    ngrams: list[NgramStatus] = []
+    ngrams: list[NgramStatus]
