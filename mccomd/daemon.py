@@ -316,7 +316,8 @@ class Daemon:
         """Once a second: has the config changed, is the model idle?"""
         while True:
             await asyncio.sleep(LOOK_AFTER_S)
-            await self._model.unload_if_idle()
+            if await self._model.unload_if_idle():
+                self._tables.forget()
             await self._history.flush()
             before = self._config.current
             if await asyncio.to_thread(self._config.reload_if_changed):

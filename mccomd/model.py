@@ -107,13 +107,14 @@ class Model:
         finally:
             self._ahead.discard(cancel)
 
-    async def unload_if_idle(self) -> None:
-        """Give the memory back when nobody has asked for `model.idle_unload_s`."""
+    async def unload_if_idle(self) -> bool:
+        """Give the memory back when nobody has asked for `model.idle_unload_s`; whether that is done now."""
         idle_s = self._config.idle_unload_s
         if not idle_s or self._engine is None or time.monotonic() - self._used < idle_s or self._lane.pending:
-            return
+            return False
         log.info("model %s unloaded after %d s without a request", self._name, idle_s)
         await self._lane.run(self._unload)
+        return True
 
     def status(self) -> ModelStatus:
         return ModelStatus(self._name, self._engine is not None, self._state(), self._problem)

@@ -34,7 +34,7 @@ __all__ = ["NgramTables"]
 
 log = logging.getLogger(__name__)
 
-KEPT = 3
+KEPT = 2
 """Tables in memory: of the repositories and languages used last."""
 SERVES_S, SERVES_TIMES = 600.0, 200.0
 """A table of an index that has changed is made anew after so long, and after so many times what it took."""
@@ -65,11 +65,16 @@ class _Slot:
     gone: bool = False  # it has files that the index has no more
     problem: str = ""  # why it failed
     waits: str = ""  # what for
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None] | None = None  # that makes one
+    look: asyncio.Task[None] | None = None  # that looks it through
 
     @property
     def busy(self) -> bool:
         return self.task is not None and not self.task.done()
+
+    @property
+    def looking(self) -> bool:
+        return self.look is not None and not self.look.done()
 
 
 class NgramTables:
@@ -89,6 +94,7 @@ class NgramTables:
         self._now = now
         self._slots: OrderedDict[_Key, _Slot] = OrderedDict()
         self._lane = Lane("ngrams")
+        self._looks = Lane("ngram-looks")  # a table may take long on a busy machine
         self._running: tuple[Job, subprocess.Popen[bytes]] | None = None
 
     def of(self, repository: str | None, path: str, model: Path) -> Table | None:
@@ -107,19 +113,24 @@ class NgramTables:
         indexed = self._indexing.indexed(repository)
         if indexed is None:
             slot.waits = "for the index"
-        elif not slot.busy:
+        else:
             self._see_to(key, slot, indexed, path)
         return None if slot.built is None else slot.built.without(path)
 
     def status(self) -> list[NgramStatus]:
         return [_status(key, slot) for key, slot in self._slots.items()]
 
-    async def close(self) -> None:
-        tasks = [slot.task for slot in self._slots.values() if slot.task is not None]
+    def forget(self) -> None:
+        """Give the memory back."""
         for key in list(self._slots):
             self._forget(key)
+
+    async def close(self) -> None:
+        tasks = [task for slot in self._slots.values() for task in (slot.task, slot.look) if task is not None]
+        self.forget()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._lane.close()
+        self._looks.close()
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -133,11 +144,11 @@ class NgramTables:
         else:
             serves = GONE_S if slot.gone else max(SERVES_S, SERVES_TIMES * slot.built.cpu_s)
             due = slot.of != indexed and at - max(slot.made, slot.failed) > serves
-        if due and not slot.waits:
+        if due and not slot.waits and not slot.busy:
             slot.task = asyncio.create_task(self._make(key, slot, indexed, near))
-        elif slot.built is not None and at - slot.looked > LOOK_S:
+        if slot.built is not None and at - slot.looked > LOOK_S and not slot.looking:
             slot.looked = at
-            slot.task = asyncio.create_task(self._look_through(key, slot, slot.built, indexed))
+            slot.look = asyncio.create_task(self._look_through(key, slot, slot.built, indexed))
 
     async def _make(self, key: _Key, slot: _Slot, indexed: Indexed, near: str) -> None:
         from mccomd.ngram_worker import Job
@@ -147,12 +158,13 @@ class NgramTables:
         try:
             async with asyncio.timeout(MOST_S):
                 slot.built = await self._lane.run(self._ask_worker, job)
-        except (MccomdError, OSError, ValueError, TimeoutError) as error:
-            slot.problem = (
-                f"not made within {MOST_S:.0f} s" if isinstance(error, TimeoutError) else str(error)
-            )
-            slot.failed = self._now()
-            log.warning("n-grams of %s (%s): %s", key.repository, key.language, slot.problem)
+        except TimeoutError:
+            self._failed(key, slot, f"not made within {MOST_S:.0f} s")
+        except (MccomdError, OSError) as error:
+            self._failed(key, slot, str(error))
+        except Exception as error:
+            self._failed(key, slot, f"{type(error).__name__}: {error}")
+            log.exception("n-grams of %s cannot be made", key.repository)
         else:
             slot.of, slot.gone, slot.problem = indexed, False, ""
             slot.made = slot.looked = self._now()
@@ -164,12 +176,19 @@ class NgramTables:
         finally:
             self._stop(job)
 
+    def _failed(self, key: _Key, slot: _Slot, problem: str) -> None:
+        slot.problem, slot.failed = problem, self._now()
+        log.warning("n-grams of %s (%s): %s", key.repository, key.language, problem)
+
     async def _look_through(self, key: _Key, slot: _Slot, built: Built, indexed: Indexed) -> None:
         paths = tuple(built.files)
-        if await self._lane.run(self._indexing.refuses_any, key.repository, paths):
+        refused = await self._looks.run(self._indexing.refuses_any, key.repository, paths)
+        if slot.built is not built:  # another was made meanwhile
+            return
+        if refused:
             slot.built = slot.of = None
         elif slot.of != indexed and not slot.gone:
-            slot.gone = not await self._lane.run(self._indexing.has_all, key.repository, paths)
+            slot.gone = not await self._looks.run(self._indexing.has_all, key.repository, paths)
 
     def _ask_worker(self, job: Job) -> Built:
         """In the lane's thread."""
@@ -199,8 +218,9 @@ class NgramTables:
 
     def _forget(self, key: _Key) -> None:
         slot = self._slots.pop(key)
-        if slot.task is not None:
-            slot.task.cancel()
+        for task in (slot.task, slot.look):
+            if task is not None:
+                task.cancel()
 
 
 def _status(key: _Key, slot: _Slot) -> NgramStatus:

@@ -185,7 +185,8 @@ class Making:
 
     async def settled(self) -> None:
         """Until nothing is being made."""
-        tasks = [slot.task for slot in self.tables._slots.values() if slot.task is not None]
+        slots = self.tables._slots.values()
+        tasks = [task for slot in slots for task in (slot.task, slot.look) if task is not None]
         await asyncio.gather(*tasks)
 
     def state(self) -> tuple[str, str, int]:
@@ -275,7 +276,9 @@ def test_each_language_has_its_own_and_the_latest_are_kept(project: Path, tmp_pa
         assert {row.language for row in making.tables.status()} == {"python", "javascript"}
         for path in ("a.go", "a.rs", "a.java"):
             making.of(root, path)
-        assert len(making.tables.status()) == 3
+        assert [row.language for row in making.tables.status()] == ["rust", "java"]
+        making.tables.forget()
+        assert making.tables.status() == []
 
     during(tmp_path / "indexes", check)
 
