@@ -161,10 +161,10 @@ def mixing(engine: Engine, query: Query, prompt: Prompt, mixture: Mixture, table
     """What is mixed with the model's probabilities behind a prompt, where prompt.healed begins."""
     from mccomd.engine import LONGEST, Known, Mixing, Scan
 
-    def ids_of(text: str) -> list[int]:
-        return engine.lines.encode(clean_text(text.replace("\r\n", "\n")))
+    def ids_of(text: str, healed: str = "") -> list[int]:
+        return engine.lines.encode(clean_text(text.replace("\r\n", "\n").removesuffix(healed)))
 
-    above = ids_of(query.prefix[-MIXED_CHARS:].removesuffix(prompt.healed))
+    above = ids_of(query.prefix[-MIXED_CHARS:], prompt.healed)
     below = ids_of(query.suffix[:MIXED_CHARS])
     snippets = [ids_of(snippet.text) for snippet in prompt.snippets]
     caches = Scan([below, above]), Scan(snippets) if snippets else None, table

@@ -13,20 +13,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 import mccomd_index
 from mccomd.client import Client
 from mccomd.config import CompletionConfig, IndexConfig
-from mccomd.engine import LineEncoder, Table, Tokenizer, load_manifest
+from mccomd.engine import Engine, EngineOptions, LineEncoder, Mixture, Table, Tokenizer, load_manifest
+from mccomd.engine.mixture import CACHES, FEATURES
 from mccomd.errors import MccomdError
+from mccomd.generate import mixing
 from mccomd.indexing import Indexing
 from mccomd.ngram_tables import AGAIN_S, GONE_S, LOOK_S, SERVES_S, NgramTables
 from mccomd.ngram_worker import Built, Job, build, from_answer, read_head
+from mccomd.prompt import Budget, build_prompt
+from mccomd.types import Query
 from mccomd_index import IndexOptions
 
-from .conftest import Daemon, commit_all
+from .conftest import Daemon, commit_all, git
 
 MODEL = Path(__file__).parent.parent / "models" / "mccomd-135m"
 FILES = {
@@ -47,7 +52,7 @@ def project(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (folder / ".gitignore").write_text("build/\n")
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    git(folder, "init", "-q")
     commit_all(folder)
     return folder
 
@@ -109,6 +114,19 @@ def test_without_an_index_there_is_none(project: Path, tmp_path: Path) -> None:
     job = replace(indexed(project, tmp_path / "index"), index=str(tmp_path / "nothing"))
     with pytest.raises(MccomdError, match="no index"):
         build(job)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_what_is_mixed_goes_on_where_the_healed_text_begins(line_end: str) -> None:
+    engine = Engine(MODEL, EngineOptions(context_tokens=256))
+    prefix = line_end.join(["def f(a):", "    b = a", "    "])
+    query = Query("/a.py", "a.py", None, "python", prefix, "", 0)
+    prompt = build_prompt(query, [], engine.manifest.prompt, engine.lines, Budget(200, 0))
+    assert prompt.healed == "\n    "
+    mixture = Mixture(np.zeros((len(CACHES), len(FEATURES))))
+    found = mixing(engine, query, prompt, mixture, None)
+    engine.close()
+    assert list(found.before) == engine.lines.encode("def f(a):\n    b = a")
 
 
 def worker(given: bytes) -> subprocess.CompletedProcess[bytes]:

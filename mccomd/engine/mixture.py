@@ -112,10 +112,15 @@ class Mixing:
         self._weights = mixture.weights
         self._known = known
 
+    @property
+    def before(self) -> tuple[int, ...]:
+        """The ids that the answer goes on from."""
+        return self._known.before
+
     def behind(self, ids: Sequence[int]) -> Mixing:
         """The same for an answer that begins behind these ids."""
-        before = (*self._known.before, *ids)
-        return Mixing(Mixture(self._weights), replace(self._known, before=before))
+        known = replace(self._known, before=(*self.before, *ids))
+        return Mixing(Mixture(self._weights), known)
 
     def odds(self, logits: FloatArray, written: Sequence[int]) -> tuple[Places, Floats]:
         """Ids and their probabilities; those of all other ids are small, and together what these lack.
@@ -135,7 +140,7 @@ class Mixing:
         total = float(weights.sum())
         found: list[list[_Counted]] = [[] for _ in CACHES]
         if 1 / total < SURE:
-            last = [*self._known.before, *written][-LONGEST:]
+            last = [*self.before, *written][-LONGEST:]
             caches = self._known.caches
             found = [[] if cache is None else _counted(cache.matches(last), relative) for cache in caches]
         ids = _candidates(relative, found)
