@@ -24,11 +24,11 @@ from mccomd.priming import Priming
 from mccomd.question import fit_at, need_of, question, typed_since_rejected
 from mccomd.routing import Routing
 from mccomd.turn import Turn
+from mccomd.types import EARLY
 
 __all__ = ["Asking"]
 
 GOES_ON = "; what was asked for "
-EARLY = 3  # tokens after which the router is asked: engine.decode.EARLY, which takes 0.2 s to import
 
 
 class Asking:

@@ -100,9 +100,8 @@ class Completer:
 
     async def warm(self, task: Task) -> WarmResult:
         """Read ahead for the completion that may be asked for next."""
-        manners = self._guest.manners(self._config().power)
-        if manners.saving:
-            return WarmResult(0, f"saver mode: {manners.reason}")
+        if why := self._guest.manners(self._config().power).why_saving:
+            return WarmResult(0, why)
         query = await self._gathering.query(task)
         found = await self._gathering.retrieve(task, query)
         if not await self._model.ready():

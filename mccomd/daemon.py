@@ -87,7 +87,7 @@ class Daemon:
         self._tables = NgramTables(
             self._indexing,
             lambda: config.current.completion,
-            self._saver,
+            lambda: self._guest.manners(config.current.power).why_saving,
         )
         self._background: set[asyncio.Task[None]] = set()
         self._egress = Egress(Ledger(paths.state_dir), lambda: why_silent(config.current))
@@ -263,11 +263,6 @@ class Daemon:
         location = await self._indexing.locate(path)
         if location.root is not None:
             self._indexing.touch(location.root)
-
-    def _saver(self) -> str:
-        """Why only what somebody waits for is to be done; "" when other work may be done, too."""
-        manners = self._guest.manners(self._config.current.power)
-        return f"saver mode: {manners.reason}" if manners.saving else ""
 
     def _index_options(self, repository: Repository) -> tuple[IndexOptions, Sequence[str]]:
         return options_for(self._config.current.index, repository.work_tree or repository.git_dir)

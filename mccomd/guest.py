@@ -30,6 +30,11 @@ class Manners:
     def saving(self) -> bool:
         return self.mode == "saver"
 
+    @property
+    def why_saving(self) -> str:
+        """Why only what somebody waits for is to be done; "" when other work may be done, too."""
+        return f"saver mode: {self.reason}" if self.saving else ""
+
 
 class Guest:
     """Looks at battery and load, at most every ten seconds."""

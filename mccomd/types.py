@@ -10,7 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-__all__ = ["CancelToken", "Defined", "Document", "Finish", "Place", "Query", "Snippet"]
+__all__ = ["EARLY", "CancelToken", "Defined", "Document", "Finish", "Place", "Query", "Snippet"]
+
+
+EARLY = 3
+"""After so many tokens of an answer it is asked whether the rest is wanted."""
 
 
 class CancelToken:

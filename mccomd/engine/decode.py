@@ -20,12 +20,10 @@ from mccomd.engine.mixture import Mixing
 from mccomd.engine.output import Output
 from mccomd.engine.spelling import Spelling
 from mccomd.errors import EngineError
-from mccomd.types import CancelToken, Finish
+from mccomd.types import EARLY, CancelToken, Finish
 
 __all__ = ["Early", "Generation", "Limits", "Machinery", "Request", "StopRule", "generate", "prefill"]
 
-EARLY = 3
-"""After so many probabilities the caller is asked whether it wants the rest."""
 SPELT = 8
 """How far a guess by the tokenizer's own spelling is trusted: as a match of so many ids."""
 MOST_RUNNING = 8  # ids that a pass may run anyway beside which guesses are still worth a thought
