@@ -107,25 +107,29 @@ def _ask(daemon: OwnDaemon, tree: Tree, case: Case, asking: Asking) -> Answer:
         warmed = time.perf_counter()
         found = client.call("complete", {**place, "version": 0, "deadline_ms": DEADLINE_MS})
         ms = (time.perf_counter() - warmed) * 1000
+        asked = client.call("explain", {"request_id": found["request_id"]})["cloud"] if asking.cloud else None
     if found["finish"] in ("deadline", "cancelled") or (not found["stages_ms"] and not found["text"]):
         raise MccomdError(
             f"case {case.id} got no whole answer ({found['reason']}): run the command again to go on"
         )
     if asking.cloud is not None:
-        found = _only_cloud(case, found)
+        found = _only_cloud(case, found, asked)
     return _answer(case, found, ms, (warmed - began) * 1000)
 
 
-def _only_cloud(case: Case, found: dict[str, Any]) -> dict[str, Any]:
-    """The large model's answer; an empty one where it had nothing to add. Raises MccomdError if it failed."""
+def _only_cloud(case: Case, found: dict[str, Any], asked: dict[str, Any] | None) -> dict[str, Any]:
+    """The large model's answer, an empty one where it had nothing to add. Raises MccomdError if it failed.
+
+    asked: what `explain` says of the call.
+    """
     if found["source"] == "cloud":
         return found
-    if NOTHING not in found["route"] and NOTHING not in found["reason"]:
-        why = found["reason"] or found["route"]
-        raise MccomdError(
-            f"case {case.id} got no answer of the large model ({why}): run the command again to go on"
-        )
-    return {**found, "text": "", "source": "cloud", "reason": NOTHING}
+    if asked is not None and (asked["dropped"] or asked["error"] == NOTHING):
+        return {**found, "text": "", "source": "cloud", "reason": asked["dropped"] or NOTHING}
+    why = (asked and asked["error"]) or found["reason"] or found["route"]
+    raise MccomdError(
+        f"case {case.id} got no answer of the large model ({why}): run the command again to go on"
+    )
 
 
 def _index(client: Client, path: str, case: Case) -> None:

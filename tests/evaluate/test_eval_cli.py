@@ -200,6 +200,11 @@ from mccomd.hooks import hookimpl
 class Large:
     name = "large"
     async def stream(self, request):
+        if "silence" in request.prefix:
+            return
+        if "repeated" in request.prefix:
+            yield "\\nprint(value)\\n"
+            return
         yield "large_"
         yield "answer()"
 
@@ -222,8 +227,11 @@ def test_the_large_model_of_the_users_config_is_asked(repository: Path, tmp_path
     }  # fmt: skip
     cases = tmp_path / "cases.jsonl"
     cases.write_text(json.dumps(case) + "\n")
+    nothing = [case | {"id": word, "prefix": f"{word} = 1\nvalue = "} for word in ("silence", "repeated")]
+    of_nothing = tmp_path / "nothing.jsonl"
+    of_nothing.write_text("".join(json.dumps(one) + "\n" for one in nothing))
 
-    def run(*arguments: str) -> dict[str, Any]:
+    def run(*arguments: str, cases: Path = cases) -> dict[str, Any]:
         command = [sys.executable, "-m", "mccomd", "eval", "--cases-file", str(cases), *arguments, "--json"]
         return as_json(subprocess.run(command, env=env, capture_output=True, text=True, timeout=150))
 
@@ -233,3 +241,5 @@ def test_the_large_model_of_the_users_config_is_asked(repository: Path, tmp_path
     assert (answer["text"], answer["source"]) == ("large_answer()", "cloud")
     cascade = run("--mode", "cascade", "--threshold", "1.0")
     assert cascade["cascade"]["rows"]["cloud"]["em"] == cascade["em"] == 1.0
+    found = run("--mode", "cloud", "--results", str(tmp_path / "none.jsonl"), cases=of_nothing)
+    assert (found["n"], found["em"], found["cloud_share"], found["empty_share"]) == (2, 0.0, 1.0, 1.0)
