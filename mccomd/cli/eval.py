@@ -329,12 +329,14 @@ def _calibrate(options: _Options, asking: Asking, scored: list[Scored]) -> None:
 
 
 def _text(found: dict[str, Any]) -> str:
-    from mccomd.evaluate.report import cascade_rows
+    from mccomd.evaluate.report import cascade_rows, threshold_rows
 
     rows: list[tuple[str, ...]] = [("", "n", "exact", "95 %", "edit similarity", "identifiers F1")]
-    rows.append(_quality_row("all", found))
+    both = "cascade" in found  # then the groups are the local model's, and of all that it has answered
+    rows.append(_quality_row("cascade, typed" if both else "all", found))
     for name, groups in found["by"].items():
-        rows += [_quality_row(f"  {name} {label}", group) for label, group in groups.items()]
+        indent = "local, " if both else "  "
+        rows += [_quality_row(f"{indent}{name} {label}", group) for label, group in groups.items()]
     left, ms = found["in_left_context"], found["ms"]
     lines = [
         f"{found['model'] or 'recorded'}, {_how(found)} retrieval, {found['cases']}",
@@ -349,7 +351,8 @@ def _text(found: dict[str, Any]) -> str:
     ]
     if "cascade" in found:
         cascade = found["cascade"]
-        lines += ["", table(cascade_rows(cascade)), "", _cascade_text(cascade)]
+        lines += ["", table(cascade_rows(cascade)), "", _cascade_text(cascade), ""]
+        lines += ["what other thresholds would mean (router.threshold):", table(threshold_rows(cascade))]
     if "against" in found:
         lines += ["", _against_text(found["against"])]
     return "\n".join([*lines, f"answers are in {tilde(found['results'])}"])

@@ -185,21 +185,19 @@ def _times(values: Sequence[float]) -> dict[str, float | None]:
 
 def _sweep(
     cases: Sequence[Case], small: Mapping[str, Answer], large: Mapping[str, Answer], latency: Latency
-) -> list[dict[str, float]]:
-    """Routing alone at each threshold: what exact match each share of calls buys."""
-    found = []
-    for step in range(21):
-        threshold = step / 20
-        outcomes = play_all(cases, small, large, Play(threshold, "none", latency))
-        n = max(1, len(outcomes))
-        found.append(
-            {
-                "threshold": threshold,
-                "calls_share": round(sum(one.called for one in outcomes) / n, 4),
-                "em": round(sum(one.score.exact for one in outcomes) / n, 4),
-            }
-        )
-    return found
+) -> list[dict[str, Any]]:
+    """What each threshold buys: by routing alone, and where answers are typed against, too.
+
+    There most wrong answers ask the large model anyhow, only later: a threshold costs fewer calls.
+    """
+
+    def means(threshold: float, rejection: Rejection) -> dict[str, float | None]:
+        row = _row(play_all(cases, small, large, Play(threshold, rejection, latency)), ())
+        found = {key: row[key] for key in ("calls_share", "wasted_calls", "em", "es")}
+        return {**found, "final_ms": row["final_ms"]["mean"]}
+
+    thresholds = [step / 20 for step in range(21)]
+    return [{"threshold": t, **means(t, "none"), "typed": means(t, "typed")} for t in thresholds]
 
 
 def likeness(

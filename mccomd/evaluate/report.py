@@ -10,7 +10,7 @@ from typing import Any
 from mccomd.bench.page import figure, require, svg, table_html, write_page
 from mccomd.evaluate.figures import Scored, confidence_pairs
 
-__all__ = ["write_report"]
+__all__ = ["cascade_rows", "threshold_rows", "write_report"]
 
 BLUE, RED, GREY = "#1f6fb4", "#c4572a", "#8c8c8c"
 
@@ -40,7 +40,7 @@ def _facts(figures: dict[str, Any]) -> str:
     ]
     tables = [table_html(rows)]
     if "cascade" in figures:
-        tables.append(table_html(cascade_rows(figures["cascade"])))
+        tables += [table_html(rows(figures["cascade"])) for rows in (cascade_rows, threshold_rows)]
     return "".join(tables) + "".join(f"<p>{html.escape(text)}</p>" for text in said)
 
 
@@ -74,6 +74,50 @@ def cascade_rows(cascade: dict[str, Any]) -> list[tuple[str, ...]]:
             )
         )
     return found
+
+
+def threshold_rows(cascade: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What each threshold would mean, as lines of text; the first is the head, * marks the one in force."""
+    found: list[tuple[str, ...]] = [
+        (
+            "threshold",
+            "routed: calls",
+            "EM",
+            "ES",
+            "ms",
+            "typed against, too: calls",
+            "wasted",
+            "EM",
+            "ES",
+            "ms",
+        )
+    ]
+    before: dict[str, Any] = {}
+    for point in cascade["sweep"]:
+        mark = "*" if point["threshold"] == _step(cascade["threshold"]) else ""
+        rest = {key: value for key, value in point.items() if key != "threshold"}
+        if rest != before or mark:
+            found.append(
+                (
+                    f"{point['threshold']:.2f}{mark}",
+                    *_point(rest)[:1],
+                    *_point(rest)[2:],
+                    *_point(rest["typed"]),
+                )
+            )
+        before = rest
+    return found
+
+
+def _step(threshold: float) -> float:
+    """The threshold of the sweep that is next to this one."""
+    return round(threshold * 20) / 20
+
+
+def _point(row: dict[str, Any]) -> tuple[str, ...]:
+    """Calls, of these wasted, exact match, edit similarity, time to the final text."""
+    shares = tuple(_percent(row[key]) for key in ("calls_share", "wasted_calls", "em", "es"))
+    return (*shares, "" if row["final_ms"] is None else f"{row['final_ms']:,.0f}")
 
 
 def _percent(value: float | None) -> str:
@@ -137,11 +181,19 @@ def _times(scored: Sequence[Scored]) -> str:
 
 
 def _cascade(cascade: dict[str, Any]) -> str:
-    """Exact match against the share of calls: routing at each threshold, and the ways of rejection."""
+    """Exact match against the share of calls: each threshold, and the ways of rejection."""
     drawing, (axes,) = figure(1)
     sweep = cascade["sweep"]
     axes.plot(
         [p["calls_share"] for p in sweep], [p["em"] for p in sweep], ".-", color=BLUE, label="routing alone"
+    )
+    typed = [p["typed"] for p in sweep]
+    axes.plot(
+        [p["calls_share"] for p in typed],
+        [p["em"] for p in typed],
+        ".-",
+        color=RED,
+        label="typed against, too",
     )
     for name, row in cascade["rows"].items():
         axes.plot([row["calls_share"]], [row["em"]], "o", ms=5, label=name.replace("_", " "))

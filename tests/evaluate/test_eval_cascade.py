@@ -7,6 +7,7 @@ import pytest
 from mccomd.evaluate.answers import Answer
 from mccomd.evaluate.cascade import Latency, Play, Rejection, likeness, play_all, table_of
 from mccomd.evaluate.cases import Case
+from mccomd.evaluate.report import threshold_rows
 
 LATENCY = Latency(first_ms=100, token_ms=10)
 CASE = Case("a", "m.py", "x = ", "\n", "compute_total(items)", language="python")
@@ -81,7 +82,21 @@ def test_the_table() -> None:
     assert rows["cascade_typed"] == rows["cascade_oracle"] == rows["cascade_routed"] == (1.0, 0.5)
     ends = found["sweep"][0], found["sweep"][-1]
     assert [(end["calls_share"], end["em"]) for end in ends] == [(0.5, 1.0), (1.0, 0.5)]
+    assert [(end["typed"]["calls_share"], end["typed"]["em"]) for end in ends] == [(0.5, 1.0), (1.0, 0.5)]
     assert found["cloud_latency"]["measured"] is False
+
+
+def test_the_thresholds_beside_the_one_in_force() -> None:
+    """A threshold above a wrong answer's confidence asks at once what typing would have asked later."""
+    small, large = {"a": wrong(0.62)}, {"a": RIGHT}
+    table = table_of([CASE], small, large, 0.45, LATENCY)
+    before, after = (next(p for p in table["sweep"] if p["threshold"] == t) for t in (0.6, 0.65))
+    assert (before["calls_share"], before["typed"]["calls_share"]) == (0.0, 1.0)
+    assert (after["calls_share"], after["typed"]["calls_share"]) == (1.0, 1.0)
+    assert after["typed"]["final_ms"] < before["typed"]["final_ms"]
+    head, *rows = threshold_rows(table)
+    assert [row[0] for row in rows] == ["0.00", "0.45*", "0.65"]  # what changes nothing is left out
+    assert {len(row) for row in rows} == {len(head)}
 
 
 def test_likeness() -> None:
