@@ -24,6 +24,7 @@ __all__ = [
     "COUNT",
     "PROBE_S",
     "Adapter",
+    "base_of",
     "choices_of",
     "content_of",
     "dialect_of",
@@ -39,6 +40,15 @@ PROBE_S = 45.0  # a vLLM's first scoring took 16 s
 COUNT = "1 2 3 4 5 6 7 8 9 10 11 12 13 14"  # what everybody goes on with
 PROBE = "probe"  # in place of a request's id
 ANSWER = "probe-answer"
+ASKED = (
+    "/chat/completions",
+    "/fim/completions",
+    "/completions",
+    "/completion",
+    "/infill",
+    "/api/generate",
+    "/api/chat",
+)
 RESERVED_TOKENS = 32
 CHARS_A_TOKEN = 3.0  # until a refusal tells more
 _TOO_LONG = re.compile(r"(?:maximum context length|context (?:size|length|window))\D{0,40}?(\d{3,7})", re.I)
@@ -244,9 +254,18 @@ def dialect_of(endpoint: Endpoint, dialects: Mapping[str, D], backend: str) -> D
     return dialect
 
 
+def base_of(url: str) -> str:
+    """The user's address without what is asked there, as manuals have it at the end."""
+    for end in ASKED:
+        if url.endswith(end):
+            return url.removesuffix(end)
+    return url
+
+
 def with_path(url: str, path: str) -> str:
-    """The user's address, with a dialect's usual path where it has none. ("http://h:1", "/v1") -> "http://h:1/v1"."""
-    return url if urlsplit(url).path.strip("/") else url.rstrip("/") + path
+    """The user's base, with a dialect's usual path where it has none. ("http://h:1", "/v1") -> "http://h:1/v1"."""
+    base = base_of(url)
+    return base if urlsplit(base).path.strip("/") else base.rstrip("/") + path
 
 
 def text_field(holder: Any, name: str) -> str:

@@ -2,7 +2,7 @@
 # A whole training run in miniature, under two minutes on any machine, no download: this repository's own files, a random
 # model of two layers; prepare, train, stop, go on, export, check the graph.   usage: smoke.sh FOLDER
 set -euo pipefail
-work=$1
+work=${1:?usage: smoke.sh FOLDER}
 here=$(cd "$(dirname "$0")/../.." && pwd)
 python=${PYTHON:-"$here/.venv/bin/python"}
 tokenizer=$here/models/mccomd-135m

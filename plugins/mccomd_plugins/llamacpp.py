@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from mccomd.cloud.adapter import Adapter, text_field, whole
+from mccomd.cloud.adapter import Adapter, base_of, text_field, whole
 from mccomd.cloud.backend import StrategyBackend
 from mccomd.cloud.caps import Caps, CapsFile
 from mccomd.cloud.fim import template_for
@@ -169,7 +169,7 @@ def mccomd_backends(context: PluginContext) -> list[Backend]:
         raise PluginError(f"backend 'llamacpp' has no dialects; cloud.dialect is {endpoint.dialect!r}")
     if not endpoint.url:
         raise PluginError("backend 'llamacpp' needs cloud.url, such as http://localhost:8080")
-    endpoint = replace(endpoint, url=endpoint.url.removesuffix("/v1"))
+    endpoint = replace(endpoint, url=base_of(endpoint.url).removesuffix("/v1"))
     return [
         StrategyBackend(
             NAME, LlamaCpp(endpoint, context.transport), CapsFile(context.cache_dir, NAME, endpoint)

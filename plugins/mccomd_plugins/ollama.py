@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mccomd.cloud.adapter import Adapter, text_field, whole
+from mccomd.cloud.adapter import Adapter, base_of, text_field, whole
 from mccomd.cloud.backend import StrategyBackend
 from mccomd.cloud.caps import Caps, CapsFile
 from mccomd.cloud.fim import Window, cut, template_for
@@ -73,7 +73,7 @@ def mccomd_backends(context: PluginContext) -> list[Backend]:
     endpoint = context.endpoint
     if not endpoint.url or not endpoint.model:
         raise PluginError("backend 'ollama' needs cloud.url, such as http://localhost:11434, and cloud.model")
-    endpoint = replace(endpoint, url=endpoint.url.removesuffix("/api").removesuffix("/v1"))
+    endpoint = replace(endpoint, url=base_of(endpoint.url).removesuffix("/api").removesuffix("/v1"))
     return [
         StrategyBackend(
             NAME, Ollama(endpoint, context.transport), CapsFile(context.cache_dir, NAME, endpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mccomd.bench.endpoint import FAULTS, Peer
+from mccomd.bench.endpoint import FAULTS, Out, Peer, Received
 from mccomd.cloud.adapter import Adapter
 from mccomd.cloud.backend import PROBE_AGAIN_MOST_S, PROBE_AGAIN_S, StrategyBackend
 from mccomd.cloud.caps import Caps, CapsFile
@@ -20,7 +21,7 @@ from mccomd.hooks import CloudRequest, PluginContext
 from mccomd.outgoing import Endpoint
 from mccomd.testing import check_backend
 from mccomd.testing import request as asked_for
-from mccomd_plugins import chat, completions, mistral, ollama
+from mccomd_plugins import chat, completions, llamacpp, mistral, ollama
 
 from .asking import MODEL
 from .dialects import Server
@@ -63,6 +64,35 @@ def backend(plugin: Any, peer: Peer, **fields: Any) -> StrategyBackend:
 def test_a_built_in_backend_keeps_the_contract(peer: Peer, plugin: Any, fields: Any) -> None:
     (answer,) = check_backend(lambda: backend(plugin, peer, **fields), request(), leaves_s=60)
     assert answer.strip()
+
+
+@pytest.mark.parametrize(
+    ("plugin", "path", "asked"),
+    [
+        (completions, "", "/v1/completions"),
+        (completions, "/v1/completions", "/v1/completions"),
+        (mistral, "/v1/fim/completions", "/v1/fim/completions"),
+        (chat, "/v1/chat/completions", "/v1/chat/completions"),
+        (ollama, "/api/generate", "/api/generate"),
+        (ollama, "/api", "/api/generate"),
+        (llamacpp, "/completion", "/completion"),
+        (llamacpp, "/v1/completions", "/completion"),
+    ],
+)
+def test_an_address_may_be_copied_whole(plugin: Any, path: str, asked: str) -> None:
+    """What is asked at an address belongs to the backend; manuals show both in one."""
+
+    async def silent(request: Received, out: Out) -> None:
+        await out.json({}, 503)
+
+    async def ask(made: StrategyBackend) -> None:
+        with contextlib.suppress(CloudError):
+            async for _ in made.stream(request()):
+                continue
+
+    with Peer(silent) as peer:
+        asyncio.run(ask(backend(plugin, peer, url=peer.url + path)))
+        assert peer.posted()[0].path == asked
 
 
 class Unsteady(Adapter):
