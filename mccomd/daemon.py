@@ -134,7 +134,7 @@ class Daemon:
         prompt = ""
         if params.prompt and found.prompt_ids and await self._model.ready():
             prompt = await self._model.run(lambda engine: engine.tokenizer.decode(found.prompt_ids))
-        return self._explanations.result(found, prompt)
+        return self._explanations.result(found, prompt, self._routing.likely)
 
     async def tune(self, params: TuneParams) -> TuneResult:
         return await tune(params, self._config.current, self._model, self._routing)

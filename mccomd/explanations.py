@@ -91,10 +91,14 @@ class Explanations:
             )
         return known
 
-    def result(self, found: Explanation, prompt: str) -> ExplainResult:
+    def result(
+        self, found: Explanation, prompt: str, likely: Callable[[float], float | None] = lambda _: None
+    ) -> ExplainResult:
+        """likely: how often answers of a confidence are right."""
         completion, report, counts = found.completion, found.report, found.counts
         asked = self._kept.get(found.carried) if report is None and found.carried else None
         call = found if asked is None else asked
+        confidence = found.confidence or (completion.confidence if completion else 0.0)
         return ExplainResult(
             request_id=found.request_id,
             path=found.path,
@@ -106,7 +110,8 @@ class Explanations:
             finish=completion.finish if completion else "none",
             reason=completion.reason if completion else "not answered yet",
             route=found.route or (completion.route if completion else ""),
-            confidence=found.confidence or (completion.confidence if completion else 0.0),
+            confidence=confidence,
+            likely=likely(confidence) if confidence else None,
             threshold=found.threshold.value,
             threshold_why=found.threshold.why,
             shadow=found.shadow,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mccomd.behaviour import Judgement
 from mccomd.budget import Budget
+from mccomd.calibration import probability
 from mccomd.config import Config, why_silent
 from mccomd.history import Answered, History, Judged
 from mccomd.hooks import Decision, Evidence
@@ -105,6 +106,11 @@ class Routing:
         for name in filter(None, (config.router.name, config.router.shadow)):
             if "threshold" not in config.plugins.options.get(name, {}):
                 self._plugins.set_threshold(name, value)
+
+    def likely(self, confidence: float) -> float | None:
+        """How often answers of this confidence were exactly right, when the model was calibrated."""
+        table = self._model.calibration
+        return None if table is None or not table.n else probability(table, confidence)
 
     def unsure(self, probabilities: Sequence[float]) -> bool:
         """Whether the first tokens are too unsure to be shown at once. In the model's thread."""

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from mccomd.calibration import load, probability
 from mccomd.documents import lines_of
+from mccomd.engine import load_manifest, shipped_models
 
 from .conftest import FINISHED, commit_all, environment, git
 
@@ -235,7 +237,10 @@ def test_explain_tells_how_an_answer_came_about(run: Run, repository: Path) -> N
     assert found["request_id"] == answer["request_id"]
     assert "for shape in shapes" in found["prompt"]
     assert (found["bytes_sent"], found["cloud"]) == (0, None)
+    measured = load_manifest(shipped_models()["mccomd-135m"]).calibration
+    assert found["likely"] == probability(load(measured), found["confidence"])
     said = run("explain", answer["request_id"], "--prompt").stdout
+    assert "of such answers were right when the model was measured" in said
     assert "nothing left this machine" in said
     assert "for shape in shapes" in said
     check_error(run("explain", "client-99-1"), "mccomd explain last")

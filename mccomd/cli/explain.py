@@ -94,7 +94,8 @@ def _explained(found: dict[str, Any], prompt: bool) -> str:
         ("route", found["route"] or "no router was asked"),
         (
             "confidence",
-            f"{found['confidence']:.2f}; threshold {found['threshold']:.2f}, {found['threshold_why']}",
+            f"{found['confidence']:.2f}{_likely(found['likely'])}; "
+            f"threshold {found['threshold']:.2f}, {found['threshold_why']}",
         ),
         ("became", found["verdict"] or "not judged"),
         ("tokens", _tokens(found)),
@@ -116,6 +117,10 @@ def _explained(found: dict[str, Any], prompt: bool) -> str:
     if prompt:
         text += f"\n\n{found['prompt']}" if found["prompt"] else "\n\nno prompt: the answer came from memory"
     return text
+
+
+def _likely(share: float | None) -> str:
+    return "" if share is None else f" ({share:.0%} of such answers were right when the model was measured)"
 
 
 def _tokens(found: dict[str, Any]) -> str:

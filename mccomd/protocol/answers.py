@@ -80,6 +80,7 @@ class ExplainResult(msgspec.Struct, frozen=True):
     reason: str
     route: str
     confidence: float
+    likely: float | None  # how often answers of this confidence were exactly right; None: not measured
     threshold: float
     threshold_why: str
     shadow: str
