@@ -12,7 +12,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mccomd.known import is_known
 from mccomd.languages import CLOSERS, CLOSING, MOST_CLOSERS
+from mccomd.python_words import without_python
 from mccomd.redact import visible
 from mccomd.statement import scan_text
 from mccomd.surroundings import NEAR_LINES, Surroundings, columns_of, lead_of, surroundings
@@ -25,8 +27,7 @@ SHORTEST_OVERLAP = 4  # characters of the suffix that a completion's end must re
 MOST_LOOP_LINES, LONGEST_LOOP = 200, 20  # lines in which loops of lines are looked for; in one round
 MOST_CUTS = 16  # places tried for a cut before a surplus bracket
 
-_IMPORT = re.compile(r"(?:import|from|use|using|#include)\s")
-_DEFINITION = re.compile(r"(?:async )?(?:def|class) \w+")
+_DOC_COMMENTS = {"///", "//!", "/**", "/*!"}
 _ONE_WORD = re.compile(r"\s*#?\w+;?")  # "end", "#endif", "pass": blocks often end alike
 
 
@@ -184,19 +185,47 @@ def _cut_before_surplus(text: str, place: Surroundings) -> str:
     return text
 
 
+def _cut_before_stray(text: str, place: Surroundings) -> str:
+    """Cuts before a ) or ] that closes nothing; a } may be that of a block whose beginning is not read.
+
+    Nor are regular expressions read.
+    """
+    entry, line = place.language, place.head + text
+    if entry.line_only or entry.name == "shell" or "[^" in line or "\\" in line:
+        return text
+    if not scan_text(text, place.opened, entry.name).surplus:
+        return text
+    for index in [index for index, char in enumerate(text) if char in ")]"][:MOST_CUTS]:
+        before = scan_text(text[:index], place.opened, entry.name).surplus
+        if scan_text(text[: index + 1], place.opened, entry.name).surplus > before:
+            return text[:index]
+    return text
+
+
 def _drop_next_lines(text: str, place: Surroundings) -> str:
-    """A line after the first that is the next line of the file ends the text."""
+    """A line after the first that is the next line of the file, or closes what that closes, ends the text."""
     lines = text.split("\n")
     if place.rest.strip() or not place.below:
         return text
     tail = "\n" + place.below[0]
     for index in range(1, len(lines)):
+        kept = "\n".join(lines[:index])
+        if _closes_the_same(place.plain(lines[index]), kept, place):
+            return kept
         if place.plain(lines[index]) != place.below[0]:
             continue
-        kept = "\n".join(lines[:index])
         if _has_word(lines[index]) or _surplus(kept, tail, place) < _surplus(text, tail, place):
             return kept
     return text
+
+
+def _closes_the_same(line: str, kept: str, place: Surroundings) -> bool:
+    """Whether a line closes the bracket, open at the cursor, that the next line of the file closes."""
+    start, below = lead_of(line), place.below[0]
+    closer = line[len(start) : len(start) + 1]
+    if closer not in tuple(")]}") or not below.startswith(start + closer):
+        return False
+    return len(scan_text(kept, place.opened, place.language.name).brackets) <= len(place.opened.brackets)
 
 
 def _drop_repeated(text: str, place: Surroundings) -> str:
@@ -214,23 +243,21 @@ def _drop_repeated(text: str, place: Surroundings) -> str:
 
 
 def _drop_known(text: str, place: Surroundings) -> str:
-    """An import that the file has already, or a second function or class of a name, is never what is wanted.
-
-    Not so where a decorator stands above: overloads share a name.
-    """
+    """An import or a definition that the file has already is never what is wanted."""
     if place.rest.strip():
         return text
-    first, _, more = (
-        (text if text.lstrip(" \t").startswith("\n") else place.head + text).strip("\n").partition("\n")
-    )
-    line, around = place.plain(first), (*place.above, *place.below)
-    if _IMPORT.match(line) and not more.strip():
-        return "" if line in around else text
-    found = _DEFINITION.match(line) if place.language.name == "python" else None
-    if found is None or any(other.startswith("@") for other in place.above[-1:]):
+    whole = text if text.lstrip(" \t").startswith("\n") else place.head + text
+    first, _, more = whole.strip("\n").partition("\n")
+    known = is_known(place.plain(first), bool(more.strip()), place.above, place.below, place.language.name)
+    return "" if known else text
+
+
+def _cut_python(text: str, place: Surroundings) -> str:
+    """What is Python in a file of another language; a model may know that language best."""
+    if place.opened.string_end or place.opened.comment:
         return text
-    again = re.compile(re.escape(found[0]) + r"(?!\w)")
-    return "" if any(map(again.match, around)) else text
+    head = "" if text.lstrip(" \t").startswith("\n") else place.head
+    return without_python(head, text, place.language.name)
 
 
 def _trim(text: str, place: Surroundings) -> str:
@@ -252,6 +279,8 @@ def _drop_empty(text: str, place: Surroundings) -> str:
     body = text.strip()
     line_comment, blocks = place.language.line_comment, place.language.block_comments
     marks = {line_comment, *(mark for block in blocks for mark in block)} - {place.opened.string_end}
+    if line_comment == "//":
+        marks |= _DOC_COMMENTS
     return "" if not body or body in marks else text
 
 
@@ -261,9 +290,11 @@ _RULES: tuple[tuple[str, Callable[[str, Surroundings], str]], ...] = (
     ("first line", _fit_first_line),
     ("indentation", _fit_indentation),
     ("repeats suffix", _drop_rest_of_line),
+    ("closes nothing", _cut_before_stray),
     ("repeats next line", _drop_next_lines),
     ("repeats lines around", _drop_repeated),
     ("is there already", _drop_known),
+    ("Python", _cut_python),
     ("white space", _trim),
     ("empty", _drop_empty),
 )

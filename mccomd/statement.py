@@ -41,7 +41,9 @@ _BLOCK_HEADERS = {
     "elixir": r"\bdo[ \t]*(?=\n)",
     "julia": r"\bdo\b[^\n]*(?=\n)",
 }
-_BRACE_RESTART = r"(?:return|let|var|while|import|package|throw|break|continue)[\s(;]"
+_BRACE_RESTART = (
+    r"(?:(?:return|let|var|while|package|throw|break|continue)[\s(;]|import\s)"  # import(..) is a value
+)
 
 # A line that is hardly inside a docstring: where reading begins in a very long file.
 _DEFINITION = re.compile(r"\n(?=(?:def|class|async def|func|fn|pub|static|import|export|function)\b)")

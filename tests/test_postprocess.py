@@ -88,6 +88,34 @@ def test_closers_in_other_languages(
 
 
 @pytest.mark.parametrize(
+    ("language", "prefix", "text", "expected"),
+    [
+        (
+            "javascript",
+            "",
+            "app.path = path.join(__dirname, 'public'))",
+            "app.path = path.join(__dirname, 'public')",
+        ),
+        ("typescript", "  warn(\n    `a`,\n  )\n  ", ")", ""),
+        ("typescript", "  warn(\n    `a`,\n  ", ")", ")"),
+        (
+            "typescript",
+            "Promise.all([\n  import('./a'),\n  import('./b'),\n",
+            "])",
+            "])",
+        ),  # import(..) is a value
+        ("python", "x = ", "f(a))", "f(a)"),
+        ("javascript", "a = b.replace(/\\{(", "[^}]+)\\}/g, c)", "[^}]+)\\}/g, c)"),
+        ("go", "\t\ta()\n", "\t}\n}", "\t}\n}"),  # blocks may begin where nobody looks
+        ("shell", 'case "$1" in\n  ', "start)", "start)"),
+        ("markdown", "1", ") first", ") first"),
+    ],
+)
+def test_closers_that_close_nothing(language: str, prefix: str, text: str, expected: str) -> None:
+    check(prefix, text, "\n", expected, language)
+
+
+@pytest.mark.parametrize(
     ("prefix", "text", "suffix", "expected"),
     [
         ("x = ", "a + b", " + b", "a"),
@@ -125,6 +153,10 @@ def test_text_that_stands_there_already(prefix: str, text: str, suffix: str, exp
         ("python", "", "foo(\n    a\n)", "\n)\n", "foo(\n    a\n)"),
         ("python", "bar(\n", "    a\n)", "\n)\n", "    a"),
         ("python", "\t", "a(\n\tb", "\n\tb\n", "a("),
+        # another line that closes what the next one closes
+        ("typescript", "function f(\n  ", "b: string,\n): B {", "\n): C {\n", "b: string,"),
+        ("javascript", "if (a) {\n", "  b()\n} else {\n  c()", "\n}\n", "  b()"),
+        ("javascript", "if (a) {\n", "  b(\n    c,\n  );\n  d()", "\n  )\n", "  b(\n    c,\n  );\n  d()"),
         # as a whole
         ("python", "    y\n    ", "return x", "\n    return x\n", ""),
         ("python", "    y\n    retu", "rn x", "\n    return x\n", ""),
@@ -232,6 +264,9 @@ def test_hidden_characters(text: str, expected: str) -> None:
         ("# ", "python", ""),
         ("//", "go", ""),
         ("*/", "c", ""),
+        ("///", "rust", ""),
+        ("//!", "rust", ""),
+        ("/// a", "rust", "/// a"),
         ("# a", "python", "# a"),
         ("a  ", "python", "a"),
         ("a  \nb\t\n\n", "python", "a\nb"),
@@ -402,3 +437,119 @@ def test_imports_of_other_languages(language: str, line: str) -> None:
     other = "// a comment\n"
     check(line + "\n" + other, line, "\n", "", language)
     check(other, line, "\n", line, language)
+
+
+GO = """package a
+
+func (a A) Name() string {
+	return "a"
+}
+
+func load(b []byte) {
+}
+
+type A struct{}
+
+"""
+RUST = """use std::fmt;
+
+pub(crate) struct A<'a> {
+    a: &'a str,
+}
+
+fn load() {}
+
+impl A {
+    fn new() -> A {}
+}
+
+"""
+SCRIPT = "const a = require('a')\n\nexport class A {}\n\nfunction load() {}\n\nlet b = 1\n\n"
+
+
+@pytest.mark.parametrize(
+    ("language", "prefix", "text", "expected"),
+    [
+        ("go", GO, "func (x *A) Name() int {", ""),
+        ("go", GO, "func (b B) Name() string {", "func (b B) Name() string {"),
+        ("go", GO, "func load(c int) {", ""),
+        ("go", GO + "func ", "load(c int) {", ""),
+        ("go", GO, "func (a A) load() {", "func (a A) load() {"),
+        ("go", GO, "type A interface {", ""),
+        ("go", GO, "\npackage a", ""),
+        ("go", "func init() {\n}\n\n", "func init() {", "func init() {"),
+        ("rust", RUST, "struct A {", ""),
+        ("rust", RUST, "struct Ab {", "struct Ab {"),
+        ("rust", RUST, "impl B {", "impl B {"),
+        ("rust", RUST, "pub fn load(a: A) {", ""),
+        ("rust", RUST + "#[cfg(windows)]\n#[inline]\n", "fn load() {", "fn load() {"),
+        ("rust", RUST + "#[inline]\n", "fn load() {", ""),
+        ("rust", RUST + "impl B {\n", "    fn new() -> B {", "    fn new() -> B {"),
+        ("rust", "const fn a() {}\n", "const fn b() {", "const fn b() {"),
+        ("rust", "const _: () = a();\n", "const _: () = b();", "const _: () = b();"),
+        ("javascript", SCRIPT, "class A {", ""),
+        ("javascript", SCRIPT, "export function load(a) {", ""),
+        ("javascript", SCRIPT, "const a = require('a')", ""),
+        ("javascript", SCRIPT, "const a2 = require('a2')", "const a2 = require('a2')"),
+        ("javascript", SCRIPT + "function f() {\n", "  let b = 2", "  let b = 2"),
+        ("javascript", SCRIPT, "b = 2", "b = 2"),
+        ("typescript", "function f(a: A): A\n", "function f(a: B): B", "function f(a: B): B"),  # an overload
+        ("typescript", "interface A {\n}\n", "export interface A {", ""),
+        ("typescript", "type A = 1\n", "const A: A = 1", "const A: A = 1"),
+        ("typescript", "import type {\n  A,\n} from './a'\n", "import type {", "import type {"),
+        ("typescript", "export * from './a'\n", "export * from './a'", ""),
+        ("python", "package = None\n", "package = None", ""),  # it is the line above
+        ("python", "package = None\nx = 1\n", "package = None", "package = None"),
+    ],
+)
+def test_what_a_file_in_another_language_has_already(
+    language: str, prefix: str, text: str, expected: str
+) -> None:
+    check(prefix, text, "\n", expected, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "prefix", "text", "expected"),
+    [
+        ("javascript", "  ", "if (a == b):", "if (a == b)"),
+        ("javascript", "  ", "if (a == b):\n    c()", "if (a == b)"),
+        ("rust", "    ", "else:", "else"),
+        ("go", "\t", "for i in range(len(a)):", ""),
+        ("go", "\tfor i", " in range(len(a)):", ""),
+        ("typescript", "", "# TODO: this", ""),
+        ("typescript", "  ", "#", ""),
+        ("javascript", "", "def load(path):", ""),
+        ("javascript", "  x ", "elif y", "elif y"),
+        ("java", "  ", "elif (y) {", ""),
+        ("go", "func f(", "a int) -> None:", "a int)"),
+        ("typescript", "function f(", "a) -> list[str]:\n  pass", "a)"),
+        ("rust", "fn f(", "a: A) -> None:", "a: A)"),
+        ("javascript", "  if ", "data is not None {", ""),
+        ("go", "\tif data ", "is None {", ""),
+        ("typescript", "  ", "} else if data {", ""),
+        ("c", "  while ", "!data", ""),
+        # other languages have these
+        ("rust", "fn f(", "a: A) -> Option<A> {", "a: A) -> Option<A> {"),
+        ("java", "  case A(", "b) -> c;", "b) -> c;"),
+        ("go", "\tif ", "data {", "data {"),
+        ("javascript", "  for ", "await (const a of b) {", "await (const a of b) {"),
+        ("cpp", "  if ", "constexpr (a) {", "constexpr (a) {"),
+        ("javascript", "  ", "if(a) b()", "if(a) b()"),
+        ("rust", "    if ", "a == None {", "a == None {"),
+        ("javascript", "x = {\n", "  for: b,", "  for: b,"),
+        ("python", "", "for i in range(3):", "for i in range(3):"),
+        ("rust", "", "#[derive(Debug)]", "#[derive(Debug)]"),
+        ("rust", "    if ", "Kind::", "Kind::"),
+        ("javascript", "class A {\n  ", "#x = 1", "#x = 1"),
+        ("javascript", "  if (a) b = c ? d ", ":", ":"),
+        ("javascript", "x = `\n", "# a heading", "# a heading"),
+        ("cpp", "  for (auto x ", ":", ":"),
+        ("cpp", "", "# define A", "# define A"),
+        ("go", "\tswitch a {\n\t", "case b:", "case b:"),
+        ("go", "\tswitch a {\n\t", "default:", "default:"),
+        ("ruby", "", "# a comment", "# a comment"),
+        ("scala", "", "if a then b else:", "if a then b else:"),
+    ],
+)
+def test_python_in_other_languages(language: str, prefix: str, text: str, expected: str) -> None:
+    check(prefix, text, "\n", expected, language)

@@ -112,6 +112,7 @@ def test_unbalanced_code_above(prefix: str, expected: str | None) -> None:
         ("javascript", "foo(", "a);", "a);"),
         ("javascript", "for (", "let i = 0; i < 3; i++) {\n", "let i = 0; i < 3; i++) {"),
         ("javascript", "/* see (\n", "a\nb", "a"),
+        ("javascript", "x = [\n  import('a'),\n  b, ", "c\n]\ny", "c\n]"),  # import(..) is a value
         ("typescript", "let a: ", "Map<string, Array<number>>\nb", "Map<string, Array<number>>"),
         ("go", "x := ", "foo(\n\ta,\n)\ny", "foo(\n\ta,\n)"),
         ("go", "x := ", "`\\`\ny", "`\\`"),
