@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mccomd.below import beginnings
 from mccomd.config import Config
+from mccomd.opening import left_open, misses, wanted_open
 from mccomd.prompt import Budget, Prompt, build_prompt, clean_text
 from mccomd.second_choice import after, forks
 from mccomd.statement import StatementRule, single_line_wanted
@@ -68,7 +69,7 @@ class Generate:
         if self.mixture is not None:
             mixed = mixing(engine, self.query, prompt, self.mixture, self.table)
         first = self._run(engine, prompt, prompt.healed, least, begins, mixed, self.early)
-        if first.generation.finish not in _ENDED or self.useless is None or not self.useless(first.text):
+        if first.generation.finish not in _ENDED or not self._is_useless(first):
             return first
         if mixed is not None:
             alone = replace(self, mixture=None, early=None)(engine)
@@ -79,9 +80,21 @@ class Generate:
             second = self._run(engine, prompt, fork.text, min(1.0, least / fork.chance), (), None, None)
             if second.generation.finish not in _ENDED:
                 break
-            if second.text.strip() and not self.useless(second.text):
+            if second.text.strip() and not self._is_useless(second):
                 return replace(second, generation=fork.joined(first.generation, second.generation))
         return first
+
+    def _is_useless(self, generated: Generated) -> bool:
+        """Whether nothing of a text would be shown, or a whole one does not open the block below."""
+        if self.useless is None:
+            return False
+        query, ended = self.query, generated.generation.finish is Finish.STOP
+        return self.useless(generated.text) or (
+            ended and misses(generated.text, self._wanted(), query.prefix, query.language)
+        )
+
+    def _wanted(self) -> str:
+        return wanted_open(self.query.prefix, self.query.suffix, self.query.language)
 
     def _run(
         self,
@@ -125,7 +138,9 @@ class Generate:
             text = whole_part(text)
         if unsure and text.strip().isalpha() and not self._head().strip():
             text = ""  # a "def" alone on its line tells nobody anything
-        return Generated(prompt, generation, text[:end])
+        ended = generation.finish is Finish.STOP
+        text = left_open(text[:end], self._wanted(), self.query.prefix, self.query.language, ended=ended)
+        return Generated(prompt, generation, text)
 
     def _head(self) -> str:
         """The cursor's line, left of it."""
@@ -189,6 +204,12 @@ def goes_round(text: str) -> bool:
 
 
 def whole_part(text: str) -> str:
-    """What can stand of a text that was cut off: its whole lines, or its only line without the last word."""
+    """What can stand of a text that was cut off: its whole lines, or its only line without the last word.
+
+    Half an escape goes, too: 'a = "b\\\\' -> 'a = "b'.
+    """
     whole_lines = text.rpartition("\n")[0]
-    return whole_lines if whole_lines.strip() else _LAST_WORD.sub("", text)
+    if whole_lines.strip():
+        return whole_lines
+    backslashes = len(text) - len(text.rstrip("\\"))
+    return text[:-1] if backslashes % 2 else _LAST_WORD.sub("", text)

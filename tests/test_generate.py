@@ -10,7 +10,7 @@ import pytest
 
 from mccomd.config import CompletionConfig, Config
 from mccomd.engine import Engine, EngineOptions, shipped_models
-from mccomd.generate import Generate, Generated, goes_round
+from mccomd.generate import Generate, Generated, goes_round, whole_part
 from mccomd.types import CancelToken, Finish, Query
 
 
@@ -21,8 +21,10 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-def generated(engine: Engine, prefix: str, suffix: str = "", max_tokens: int = 24) -> Generated:
-    query = Query("/r/a.py", "a.py", "/r", "python", prefix, suffix, 0)
+def generated(
+    engine: Engine, prefix: str, suffix: str = "", max_tokens: int = 24, language: str = "python"
+) -> Generated:
+    query = Query("/r/a.py", "a.py", "/r", language, prefix, suffix, 0)
     return Generate(query, (), Config(), max_tokens, math.inf, CancelToken())(engine)
 
 
@@ -114,6 +116,45 @@ def test_a_header_that_the_model_alone_does_not_write(engine: Engine) -> None:
     without = generated(engine, prefix, "\n    self.stream.close()\n    self.stream = None\n").text
     assert with_block.split(" ")[0] in ("if", "try:", "with", "for", "while")
     assert without.split(" ")[0] not in ("if", "try:", "with", "for", "while")
+
+
+LOADER = "function load(path) {\n  const data = read(path);\n  "
+INDEX = """app.get('/', function(req, res){
+  res.redirect('/users');
+});
+
+app.get('/users', function(req, res){
+  """
+
+
+def test_above_a_block_in_brackets_the_answer_opens_it(engine: Engine) -> None:
+    """The model alone ends with Python's colon."""
+    found = generated(engine, LOADER, "\n    throw new Error(path);\n  }\n}\n", language="javascript").text
+    assert found.startswith("if ")
+    assert found.endswith(" {")
+    assert ":" not in found
+
+
+def test_a_whole_answer_that_opens_no_block_gives_way(engine: Engine) -> None:
+    query = Query("/r/a.js", "a.js", "/r", "javascript", INDEX, "\n    title: 'Users',\n  });\n});\n", 0)
+    alone = Generate(query, (), Config(), 24, math.inf, CancelToken())(engine)
+    assert alone.text == "res.redirect('/users');"
+    second = Generate(query, (), Config(), 24, math.inf, CancelToken(), useless=lambda text: False)(engine)
+    assert second.text not in ("", alone.text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('x = "a\\', 'x = "a'),
+        ('x = "a\\\\', 'x = "a\\\\'),
+        ("x = some", "x = "),
+        ("a\nb", "a"),
+        ('a\nb = "\\', "a"),
+    ],
+)
+def test_what_can_stand_of_a_text_that_was_cut_off(text: str, expected: str) -> None:
+    assert whole_part(text) == expected
 
 
 def test_the_second_choice_where_nothing_of_the_first_would_be_shown(engine: Engine) -> None:
