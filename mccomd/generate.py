@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mccomd.below import beginnings
 from mccomd.config import Config
+from mccomd.languages import language
 from mccomd.opening import left_open, misses, wanted_open
 from mccomd.prompt import Budget, Prompt, build_prompt, clean_text
 from mccomd.second_choice import after, forks
@@ -60,7 +61,8 @@ class Generate:
     def __call__(self, engine: Engine) -> Generated:
         """The most probable text or, where nothing of it would be shown, the second; raises EngineError.
 
-        What stands elsewhere is left out of the second: the line below is what it says most often then.
+        In Python what stands elsewhere is left out of the second: the line below is what it says most often.
+        In other languages, of which the model knows less, it is left out where two more tries were in vain.
         """
         prompt = _prompt_of(engine, self.query, self.snippets, self.config)
         begins = beginnings(self.query.prefix, self.query.suffix, self.query.language)
@@ -71,18 +73,22 @@ class Generate:
         first = self._run(engine, prompt, prompt.healed, least, begins, mixed, self.early)
         if first.generation.finish not in _ENDED or not self._is_useless(first):
             return first
-        if mixed is not None:
-            alone = replace(self, mixture=None, early=None)(engine)
-            if alone.generation.finish not in _ENDED:
-                return first
-            return replace(alone, generation=after(first.generation, alone.generation))
+        if mixed is not None and language(self.query.language).by_indentation:
+            return self._alone(engine, first, self.useless)
         for fork in forks(first.generation, engine.bytes_of):
-            second = self._run(engine, prompt, fork.text, min(1.0, least / fork.chance), (), None, None)
+            second = self._run(engine, prompt, fork.text, min(1.0, least / fork.chance), (), mixed, None)
             if second.generation.finish not in _ENDED:
                 break
             if second.text.strip() and not self._is_useless(second):
                 return replace(second, generation=fork.joined(first.generation, second.generation))
-        return first
+        return first if mixed is None else self._alone(engine, first, None)
+
+    def _alone(self, engine: Engine, first: Generated, useless: Callable[[str], bool] | None) -> Generated:
+        """What the model says without what stands elsewhere."""
+        alone = replace(self, mixture=None, early=None, useless=useless)(engine)
+        if alone.generation.finish not in _ENDED:
+            return first
+        return replace(alone, generation=after(first.generation, alone.generation))
 
     def _is_useless(self, generated: Generated) -> bool:
         """Whether nothing of a text would be shown, or a whole one does not open the block below."""
@@ -211,5 +217,6 @@ def whole_part(text: str) -> str:
     whole_lines = text.rpartition("\n")[0]
     if whole_lines.strip():
         return whole_lines
-    backslashes = len(text) - len(text.rstrip("\\"))
-    return text[:-1] if backslashes % 2 else _LAST_WORD.sub("", text)
+    kept = _LAST_WORD.sub("", text)
+    backslashes = len(kept) - len(kept.rstrip("\\"))
+    return kept[:-1] if backslashes % 2 else kept

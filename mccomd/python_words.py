@@ -22,7 +22,7 @@ _ONLY_PYTHON = re.compile(
     r"\s*(?:elif\b|(?:def|class) \w+(?:\([\w., ]*\))?:$|(?:try|finally|except\b.*|with\b.*):$"
     r"|for \w+(?:, ?\w+)* in range\(|(?:if|while) .*\bis (?:not )?None\b)"
 )
-_COMMENT = re.compile(r"\s*#(?:\s|$)")
+_COMMENT = re.compile(r"\s*#(?:\s|$|(?:TODO|FIXME|XXX|NOTE)\b)")
 _RETURNS = re.compile(r"\s*->\s*(?:None|[\w\[\]., |]+):$")
 _NO_ARROWS = _IN_PARENTHESES - {"cpp"} | {"go"}  # what a function gives is not written behind an arrow
 _HEADER = re.compile(r"\s*(?:\}\s*)?(?:if|else|for|while)\b[^?]*(?<!:):$")

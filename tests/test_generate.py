@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from mccomd.config import CompletionConfig, Config
-from mccomd.engine import Engine, EngineOptions, shipped_models
+from mccomd.engine import Engine, EngineOptions, Mixture, shipped_models
 from mccomd.generate import Generate, Generated, goes_round, whole_part
+from mccomd.postprocess import clean
 from mccomd.types import CancelToken, Finish, Query
 
 
@@ -148,6 +149,7 @@ def test_a_whole_answer_that_opens_no_block_gives_way(engine: Engine) -> None:
     [
         ('x = "a\\', 'x = "a'),
         ('x = "a\\\\', 'x = "a\\\\'),
+        ('x = "a\\n', 'x = "a'),
         ("x = some", "x = "),
         ("a\nb", "a"),
         ('a\nb = "\\', "a"),
@@ -174,6 +176,35 @@ def test_the_second_choice_where_nothing_of_the_first_would_be_shown(engine: Eng
     assert before.endswith(second.text)
     assert np.prod(second.generation.probabilities) <= np.prod(first.generation.probabilities)
     assert second.generation.prefilled == first.generation.prefilled or second.generation.reused
+
+
+XML = """package binding
+
+func (xmlBinding) Name() string {
+	return "xml"
+}
+
+func (xmlBinding) BindBody(body []byte, obj any) error {
+	return decodeXML(bytes.NewReader(body), obj)
+}
+
+"""
+
+
+def test_where_the_file_has_what_is_mixed_in_another_way_is_taken(engine: Engine) -> None:
+    suffix, mixture = "\n\treturn decodeXML(req.Body, obj)\n}\n", Mixture.read(engine.manifest.mixture or {})
+    query = Query("/r/a.go", "a.go", "/r", "go", XML, suffix, 0)
+    asked: list[str] = []
+
+    def useless(text: str) -> bool:
+        asked.append(text)
+        return bool(text.strip()) and not clean(text, prefix=XML, suffix=suffix, language="go", eol="\n").text
+
+    ask = Generate(query, (), Config(), 24, math.inf, CancelToken(), useless=useless, mixture=mixture)
+    found = ask(engine).text
+    assert asked[0].startswith("func (xmlBinding) BindBody(")
+    assert found.strip()
+    assert not useless(found)
 
 
 LOAD = "def load(path):\n    with open(path) as f:\n        data = f.read()\n"

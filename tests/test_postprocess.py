@@ -518,6 +518,7 @@ def test_what_a_file_in_another_language_has_already(
         ("go", "\tfor i", " in range(len(a)):", ""),
         ("typescript", "", "# TODO: this", ""),
         ("typescript", "  ", "#", ""),
+        ("typescript", "  ", "#FIXME: this", ""),
         ("javascript", "", "def load(path):", ""),
         ("javascript", "  x ", "elif y", "elif y"),
         ("java", "  ", "elif (y) {", ""),
