@@ -128,19 +128,18 @@ class Asking:
             self._hold(turn)
 
     def decide_at_the_end(self, turn: Turn, probabilities: tuple[float, ...], text: str) -> bool:
-        """With all of the answer; whether it is held back: unsure, and ended before the router was asked."""
-        unsure = self._unsure_though_short(turn, probabilities)
+        """With all of the answer; whether it is held back: unsure, though its first tokens were not."""
+        unsure = self._unsure_after_all(turn, probabilities)
         self.decide(turn, probabilities, text)
         if unsure and turn.asked:
             self._hold(turn)
         return turn.unsure.is_set()
 
-    def _unsure_though_short(self, turn: Turn, probabilities: tuple[float, ...]) -> bool:
-        """A router is promised the first three tokens: those that are lacking are as sure as the others."""
-        count = len(probabilities)
-        if not 0 < count < EARLY or turn.preview or self._config().router.unsure != "hold":
+    def _unsure_after_all(self, turn: Turn, probabilities: tuple[float, ...]) -> bool:
+        """A router is promised three tokens: of those that a short answer lacks none is in doubt."""
+        if not probabilities or turn.preview or self._config().router.unsure != "hold":
             return False
-        lacking = [sum(probabilities) / count] * (EARLY - count)
+        lacking = [1.0] * (EARLY - len(probabilities))
         return not self._routing.why_not() and self._routing.unsure((*probabilities, *lacking))
 
     def _hold(self, turn: Turn) -> None:

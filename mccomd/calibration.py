@@ -19,6 +19,7 @@ from mccomd.errors import ArtifactError
 
 __all__ = [
     "EDGES",
+    "MEASURE",
     "Bin",
     "Calibration",
     "Point",
@@ -31,8 +32,10 @@ __all__ = [
     "threshold_for_share",
 ]
 
-EDGES = tuple(n / 20 for n in range(1, 21))
-"""The upper edges of the bins that `count` makes: 0.05, 0.10 ... 1.0."""
+MEASURE = "product of the probabilities of all tokens"
+"""What a confidence is: hooks.Evidence has it. A table of another measure says nothing of it."""
+EDGES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""The upper edges of the bins that `count` makes: half of all answers have a confidence below 0.1."""
 MIN_KEPT = 20
 """Of fewer answers than this nobody knows how many are right."""
 
@@ -50,7 +53,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
     bins: tuple[Bin, ...]
     data: str = ""  # what it was measured on, in words
-    measure: str = "mean probability of the first 3 tokens"
+    measure: str = MEASURE
 
     @property
     def n(self) -> float:
@@ -73,6 +76,8 @@ def load(raw: object) -> Calibration:
         found = msgspec.convert(raw, Calibration)
     except msgspec.ValidationError as error:
         raise ArtifactError(f"calibration: {error}") from error
+    if found.measure != MEASURE:
+        raise ArtifactError(f"calibration: of another confidence ({found.measure[:80]}): measure it anew")
     edges = [each.below for each in found.bins]
     if not edges or edges != sorted(set(edges)) or edges[0] <= 0 or edges[-1] != 1.0:
         raise ArtifactError("calibration: the edges of the bins must rise from above 0 to 1.0")

@@ -16,15 +16,17 @@ __all__ = ["fuse", "normalised", "weight_of"]
 
 MOST = 0.5
 """Round 2 never counts for more than round 1: its query was rejected."""
+TOKENS = 4
+"""About so many an answer has: a confidence is the chance that all of them are right."""
 
 
 def weight_of(confidence: float) -> float:
-    """The weight of round 2, 0..0.5; that of round 1 is the rest.  0.8 -> 0.4.
+    """The weight of round 2, 0..0.5; that of round 1 is the rest.  0.41 -> 0.4: a token of it has 0.8.
 
     An answer the model was sure of is near to what belongs here even where it is wrong in a name; one that
     was a guess is a query of random words.
     """
-    return MOST * min(1.0, max(0.0, confidence))
+    return MOST * float(min(1.0, max(0.0, confidence)) ** (1 / TOKENS))
 
 
 def fuse(first: Sequence[Snippet], second: Sequence[Snippet], confidence: float, limit: int) -> list[Snippet]:

@@ -6,6 +6,7 @@ daemon starts; the parts they return work later. plugins/README.md has one teste
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -35,7 +36,6 @@ __all__ = [
 
 PROJECT = "mccomd"
 T = TypeVar("T")
-FIRST_TOKENS = 3
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -135,9 +135,8 @@ class Evidence:
 
     @property
     def confidence(self) -> float:
-        """The mean probability of the first three tokens (MCCom's measure); 0.0 of none."""
-        first = self.probabilities[:FIRST_TOKENS]
-        return sum(first) / len(first) if first else 0.0
+        """The chance that all of these tokens are right: the product; 0.0 of none."""
+        return math.prod(self.probabilities) if self.probabilities else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,8 @@ class Router(Protocol):
     Asked with all of the local answer, or with its first three tokens and the text "" where the user has
     rejected an answer or `give_up` said yes: then the large model is asked while the local one goes on.
     May have two more methods. `give_up(probabilities) -> bool` is asked in the model's thread after the
-    first three tokens, and only while a backend is at work; True: too unsure to be shown at once.
+    first three tokens, and once more with all of them, only while a backend is at work; True: too unsure to
+    be shown at once.
     `set_threshold(threshold)` is told what the user's wish amounts to (`mccomd tune`), when that changes.
     """
 

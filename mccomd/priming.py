@@ -7,6 +7,7 @@ its answer begins sooner. It leaves this machine as a question does: screened, i
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -70,7 +71,7 @@ class Priming:
     def early(self) -> Callable[[Sequence[float]], bool]:
         """Whether the first tokens are near the threshold. For any thread."""
         near = self._routing.threshold().value + NEAR
-        return lambda probabilities: _mean(probabilities) < near
+        return lambda probabilities: math.prod(probabilities) < near
 
 
 def may_prime(cloud: CloudConfig) -> bool:
@@ -87,7 +88,3 @@ def _is_own(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_private
     except ValueError:
         return False
-
-
-def _mean(probabilities: Sequence[float]) -> float:
-    return sum(probabilities) / len(probabilities) if probabilities else 1.0

@@ -164,7 +164,7 @@ class Routing:
                 at=self._now(),
                 model=self._model.name,
                 language=evidence.language,
-                confidence=decision.confidence,
+                confidence=evidence.confidence,  # of all of the answer, where it was decided before
                 escalated=int(wanted),
                 shadow=None if shadow is None else int(shadow),
                 source="local" if text else "none",

@@ -15,7 +15,7 @@ def snippet(path: str, score: float, lines: tuple[int, int] = (1, 9), source: st
 
 
 @pytest.mark.parametrize(
-    ("confidence", "weight"), [(0.0, 0.0), (0.5, 0.25), (0.8, 0.4), (1.0, 0.5), (1.7, 0.5), (-1.0, 0.0)]
+    ("confidence", "weight"), [(0.0, 0.0), (0.5**4, 0.25), (0.8**4, 0.4), (1.0, 0.5), (1.7, 0.5), (-1.0, 0.0)]
 )
 def test_the_weight_of_round_two(confidence: float, weight: float) -> None:
     assert weight_of(confidence) == pytest.approx(weight)
@@ -25,11 +25,11 @@ def test_the_weight_of_round_two(confidence: float, weight: float) -> None:
     ("first", "second", "confidence", "wanted"),
     [
         # nothing to add
-        ([("a", 8.0), ("b", 4.0)], [], 0.9, [("a", 0.55), ("b", 0.275)]),
+        ([("a", 8.0), ("b", 4.0)], [], 0.9**4, [("a", 0.55), ("b", 0.275)]),
         # round 2 alone, and what round 1 had stays before it
-        ([("a", 8.0), ("b", 4.0)], [("c", 30.0)], 0.9, [("a", 0.55), ("c", 0.45), ("b", 0.275)]),
+        ([("a", 8.0), ("b", 4.0)], [("c", 30.0)], 0.9**4, [("a", 0.55), ("c", 0.45), ("b", 0.275)]),
         # an answer that was a guess hardly counts
-        ([("a", 8.0), ("b", 4.0)], [("c", 30.0)], 0.1, [("a", 0.95), ("b", 0.475), ("c", 0.05)]),
+        ([("a", 8.0), ("b", 4.0)], [("c", 30.0)], 0.1**4, [("a", 0.95), ("b", 0.475), ("c", 0.05)]),
         # found by both
         ([("a", 8.0), ("b", 6.0)], [("b", 30.0)], 1.0, [("b", 0.875), ("a", 0.5)]),
         ([], [("c", 3.0)], 1.0, [("c", 0.5)]),

@@ -32,13 +32,13 @@ TUNED = Tuned("m", "precision", 0.9, 0.77, NOW_S, of_config(ROUTER))
 @pytest.mark.parametrize(
     ("router", "calibration", "tuned", "value", "why"),
     [
-        (RouterConfig(), QUARTERS, None, 0.45, "router.threshold of the config"),
+        (RouterConfig(), QUARTERS, None, 0.1, "router.threshold of the config"),
         (RouterConfig(threshold=0.2), QUARTERS, None, 0.2, "router.threshold of the config"),
         (ROUTER, QUARTERS, None, 0.25, "a share of 25% of the requests, by the model's calibration"),
-        (ROUTER, None, None, 0.45, "no calibration"),
+        (ROUTER, None, None, 0.1, "no calibration"),
         (RouterConfig(aim="precision", precision=0.75), QUARTERS, None, 0.5, "a precision of 75%"),
         (RouterConfig(aim="precision", precision=0.99), QUARTERS, None, 1.0, "beyond this model"),
-        (RouterConfig(aim="budget"), QUARTERS, None, 0.45, "until `mccomd tune --apply`"),
+        (RouterConfig(aim="budget"), QUARTERS, None, 0.1, "until `mccomd tune --apply`"),
         (ROUTER, QUARTERS, TUNED, 0.77, "a precision of 90%, applied by tune on 2026-09-2"),
         # what was applied ends when the user's wish or the model is another
         (replace(ROUTER, share=0.3), QUARTERS, TUNED, 0.3, "a share of 30%"),

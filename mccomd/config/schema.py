@@ -152,7 +152,10 @@ class RouterConfig:
     aim: str = _key(
         "threshold", "which of the wishes below counts", choices=("threshold", "share", "precision", "budget")
     )
-    threshold: float = _key(0.45, "escalate below this confidence", unit="probability", low=0, high=1)
+    threshold: float = _key(
+        0.1, "escalate below this confidence: the chance that the answer is right", unit="probability",
+        low=0, high=1,
+    )  # fmt: skip
     share: float = _key(0.3, "of the requests, at most so many", unit="fraction", low=0, high=1)
     precision: float = _key(
         0.6, "of the answers that stay local, so many exactly right", unit="fraction", low=0, high=1

@@ -34,7 +34,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str
     source: str = "local"  # local, cloud, none
     model: str = ""
-    confidence: float = 0.0  # mean probability of the first three tokens
+    confidence: float = 0.0  # the chance that all tokens are right
     ms: float = 0.0  # from the request to the answer, in a buffer that was read ahead
     warm_ms: float = 0.0  # the reading ahead: the whole prompt
     decode_ms: float = 0.0

@@ -4,8 +4,8 @@ Nothing is asked here. The small model's times are measured; the large model's f
 report states, because its recorded outputs come from wherever they could be had. The rules are MCCom's
 (arXiv 2603.05974):
 
-routed  the small model's confidence in its first three tokens is below the threshold: nothing of it is shown,
-        the large one is asked after the third token.
+routed  the small model's confidence is below the threshold: nothing of it is shown, the large one is asked.
+        The first tokens often tell; here it is taken to be known with the last one.
 oracle  a shown answer that is wrong is rejected in the moment it is shown: what rejection could give at best.
 typed   the user types what is wanted. The first character that differs from the shown answer rejects it, the
         large model is asked then and its answer is offered if it comes before the statement is finished and
@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mccomd.calibration import EDGES
 from mccomd.evaluate.answers import Answer
 from mccomd.evaluate.cases import Case
 from mccomd.evaluate.figures import quality_of
@@ -26,7 +27,6 @@ from mccomd.evaluate.metrics import Score, score, similarity
 
 __all__ = ["Latency", "Outcome", "Play", "Rejection", "likeness", "play_all", "table_of"]
 
-FIRST_TOKENS = 3
 CHARACTERS_A_TOKEN = 3.2
 Rejection = Literal["none", "oracle", "typed"]
 
@@ -85,7 +85,7 @@ def play_all(
 def _play(case: Case, small: Answer, large: Answer, play: Play) -> Outcome:
     small_score = _score(case, small.text)
     if small.confidence < play.threshold or not small.text.strip():
-        ms = _until_third(small) + play.latency.of(large)
+        ms = small.ms + play.latency.of(large)
         return Outcome(large.text, _score(case, large.text), ms, ms, True, False)
     stays = Outcome(small.text, small_score, small.ms, small.ms, False, False)
     if play.rejection == "none" or small_score.exact:
@@ -116,12 +116,6 @@ def _agreed(left: str, right: str) -> int:
     """Characters that both begin with."""
     pairs = enumerate(zip(left, right, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(left), len(right)))
-
-
-def _until_third(small: Answer) -> float:
-    """When the router can stop the small model."""
-    share = max(0.0, 1 - FIRST_TOKENS / small.generated) if small.generated else 0.0
-    return small.ms - small.decode_ms * share
 
 
 def _score(case: Case, text: str) -> Score:
@@ -196,8 +190,7 @@ def _sweep(
         found = {key: row[key] for key in ("calls_share", "wasted_calls", "em", "es")}
         return {**found, "final_ms": row["final_ms"]["mean"]}
 
-    thresholds = [step / 20 for step in range(21)]
-    return [{"threshold": t, **means(t, "none"), "typed": means(t, "typed")} for t in thresholds]
+    return [{"threshold": t, **means(t, "none"), "typed": means(t, "typed")} for t in (0.0, *EDGES)]
 
 
 def likeness(

@@ -93,8 +93,9 @@ def threshold_rows(cascade: dict[str, Any]) -> list[tuple[str, ...]]:
         )
     ]
     before: dict[str, Any] = {}
+    nearest = min((p["threshold"] for p in cascade["sweep"]), key=lambda t: abs(t - cascade["threshold"]))
     for point in cascade["sweep"]:
-        mark = "*" if point["threshold"] == _step(cascade["threshold"]) else ""
+        mark = "*" if point["threshold"] == nearest else ""
         rest = {key: value for key, value in point.items() if key != "threshold"}
         if rest != before or mark:
             found.append(
@@ -107,11 +108,6 @@ def threshold_rows(cascade: dict[str, Any]) -> list[tuple[str, ...]]:
             )
         before = rest
     return found
-
-
-def _step(threshold: float) -> float:
-    """The threshold of the sweep that is next to this one."""
-    return round(threshold * 20) / 20
 
 
 def _point(row: dict[str, Any]) -> tuple[str, ...]:

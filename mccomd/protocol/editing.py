@@ -108,7 +108,7 @@ class Completion(msgspec.Struct, frozen=True):
     text: str
     source: str  # local, cloud, cache, none
     model: str
-    confidence: float  # 0..1, the router's; the built-in one's is the mean probability of the first 3 tokens
+    confidence: float  # 0..1, the router's; the built-in one's is the chance that all tokens are right
     ms: float
     finish: str  # stop, length, unsure, deadline, cancelled, abandoned, held, carried, none
     reason: str  # "" or why there is no text, or less than there could be

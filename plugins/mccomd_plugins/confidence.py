@@ -1,19 +1,21 @@
-"""Should the large model be asked? Yes when the small one was unsure of its first three tokens.
+"""Should the large model be asked? Yes when the small one's answer is probably not right.
 
-Router, step 1 of MCCom (arXiv 2603.05974): the mean probability of the first three tokens against a
-threshold, known while the answer is still being written. A user's rejection (step 2) escalates whatever the
+The chance that all of its tokens are right against a threshold. It only falls while an answer is being
+written, so that the first three tokens may be enough to know (router, step 1 of MCCom, arXiv 2603.05974; its
+mean of three probabilities told less, see models/LOG.md). A user's rejection (step 2) escalates whatever the
 confidence. What the threshold is follows from what the user wants: `mccomd tune`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from mccomd.hooks import Decision, Evidence, PluginContext, hookimpl
 
 __all__ = ["ConfidenceRouter"]
 
-DEFAULT_THRESHOLD = 0.45
+DEFAULT_THRESHOLD = 0.1
 
 
 class ConfidenceRouter:
@@ -28,7 +30,7 @@ class ConfidenceRouter:
         self.threshold = threshold
 
     def give_up(self, probabilities: Sequence[float]) -> bool:
-        return sum(probabilities) / len(probabilities) < self.threshold if probabilities else False
+        return math.prod(probabilities) < self.threshold
 
     def decide(self, evidence: Evidence) -> Decision:
         confidence = evidence.confidence

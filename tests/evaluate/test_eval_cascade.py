@@ -30,9 +30,9 @@ def test_a_sure_and_right_answer_stays_whatever_the_rule() -> None:
         assert play(RIGHT, wrong(0), rejection) == (True, False, False, 50, 50)  # type: ignore[arg-type]
 
 
-def test_an_unsure_answer_goes_to_the_large_model_after_three_tokens() -> None:
-    # 50 ms less five eighths of the 40 ms of decoding, then 100 + 8 * 10
-    assert play(wrong(0.3), RIGHT, "none") == (True, True, False, 25 + 180, 25 + 180)
+def test_an_unsure_answer_goes_to_the_large_model() -> None:
+    # 50 ms of its own, then 100 + 8 * 10
+    assert play(wrong(0.3), RIGHT, "none") == (True, True, False, 50 + 180, 50 + 180)
 
 
 def test_without_rejection_a_sure_and_wrong_answer_stays() -> None:
@@ -90,12 +90,12 @@ def test_the_thresholds_beside_the_one_in_force() -> None:
     """A threshold above a wrong answer's confidence asks at once what typing would have asked later."""
     small, large = {"a": wrong(0.62)}, {"a": RIGHT}
     table = table_of([CASE], small, large, 0.45, LATENCY)
-    before, after = (next(p for p in table["sweep"] if p["threshold"] == t) for t in (0.6, 0.65))
+    before, after = (next(p for p in table["sweep"] if p["threshold"] == t) for t in (0.6, 0.7))
     assert (before["calls_share"], before["typed"]["calls_share"]) == (0.0, 1.0)
     assert (after["calls_share"], after["typed"]["calls_share"]) == (1.0, 1.0)
     assert after["typed"]["final_ms"] < before["typed"]["final_ms"]
     head, *rows = threshold_rows(table)
-    assert [row[0] for row in rows] == ["0.00", "0.45*", "0.65"]  # what changes nothing is left out
+    assert [row[0] for row in rows] == ["0.00", "0.40*", "0.70"]  # what changes nothing is left out
     assert {len(row) for row in rows} == {len(head)}
 
 

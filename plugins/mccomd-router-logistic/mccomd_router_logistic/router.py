@@ -16,7 +16,7 @@ from mccomd_router_logistic.regression import chance
 
 __all__ = ["LogisticRouter"]
 
-DEFAULT_THRESHOLD = 0.45
+DEFAULT_THRESHOLD = 0.1
 MIN_ANSWERS = 200
 RELEARN_MINUTES = 30.0
 _GROUPS = ("language ", "behind a ", "the last answer was ")

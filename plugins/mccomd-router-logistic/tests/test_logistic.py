@@ -87,7 +87,7 @@ def write(path: Path, rows: Iterable[Row], version: int = 1) -> Path:
 
 def evidence(confidence: float, prefix: str = "    x = ", suffix: str = "\n", **more: object) -> Evidence:
     known = {name: value for name, value in more.items() if name in Evidence.__dataclass_fields__}
-    return replace(Evidence((confidence,) * 3, "y", "python", prefix, suffix, None), **known)  # type: ignore[arg-type]
+    return replace(Evidence((confidence, 1.0, 1.0), "y", "python", prefix, suffix, None), **known)  # type: ignore[arg-type]
 
 
 def router(path: Path, threshold: float = 0.5, **options: int) -> LogisticRouter:
