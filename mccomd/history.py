@@ -21,7 +21,8 @@ from mccomd.lane import Lane
 __all__ = ["Answered", "History", "Judged", "Month", "month_of"]
 
 FILE = "history.db"
-VERSION = 1
+VERSION = 2
+"""1 had another confidence (the mean of the first tokens): its answers are dropped, its months stay."""
 MAX_ROWS = 50_000
 MAX_WAITING = 10_000
 
@@ -218,7 +219,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=1.0)
     try:
         found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, VERSION):
+        if found == 1:
+            with db:
+                db.execute("DELETE FROM answers")
+                db.execute(f"PRAGMA user_version = {VERSION}")
+        elif found not in (0, VERSION):
             raise sqlite3.DatabaseError(f"its version is {found}, this mccomd writes {VERSION}")
         if found == 0:
             with db:

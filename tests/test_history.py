@@ -90,6 +90,24 @@ def test_a_damaged_or_newer_database_is_put_aside(tmp_path: Path) -> None:
     with_history(tmp_path, tell)
 
 
+def test_answers_of_another_confidence_are_forgotten_and_money_is_not(tmp_path: Path) -> None:
+    async def spend(kept: History) -> None:
+        kept.answered(ANSWER)
+        kept.spent(Month("2026-11", 1, 10, 5, 0.25))
+        assert [a.request for a in await kept.answers("m")] == ["c-1"]
+
+    with_history(tmp_path, spend)
+    with sqlite3.connect(tmp_path / history.FILE) as db:
+        db.execute("PRAGMA user_version = 1")
+
+    async def look(kept: History) -> None:
+        assert await kept.answers("m") == []
+        assert kept.month("2026-11").money == 0.25
+        assert kept.problem == ""
+
+    with_history(tmp_path, look)
+
+
 def test_without_a_place_to_write_it_says_so_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")
 

@@ -16,7 +16,7 @@ from mccomd_router_logistic.regression import chance, fit, surprises
 __all__ = ["HISTORY_FILE", "Learnt", "Row", "cut_for", "learn", "read_history"]
 
 HISTORY_FILE = "history.db"
-HISTORY_VERSION = 1
+HISTORY_VERSION = 2
 MIN_OF_EACH = 30
 TESTED_SHARE = 0.2
 MOST_ROWS = 20_000

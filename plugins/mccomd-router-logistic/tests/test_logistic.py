@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mccomd_router_logistic.features import Place, features, kind_of, place_of
-from mccomd_router_logistic.learning import Row, cut_for, learn, read_history
+from mccomd_router_logistic.learning import HISTORY_VERSION, Row, cut_for, learn, read_history
 from mccomd_router_logistic.regression import chance, fit, surprises
 from mccomd_router_logistic.router import LogisticRouter, mccomd_routers
 
@@ -67,7 +67,7 @@ def by_lot(place: Place, chance_of: random.Random) -> bool:
     return chance_of.random() < 0.5
 
 
-def write(path: Path, rows: Iterable[Row], version: int = 1) -> Path:
+def write(path: Path, rows: Iterable[Row], version: int = HISTORY_VERSION) -> Path:
     with sqlite3.connect(path) as db:
         db.execute(f"CREATE TABLE answers (id INTEGER PRIMARY KEY, {COLUMNS})")
         db.execute(f"PRAGMA user_version = {version}")
@@ -233,7 +233,7 @@ def test_a_history_that_cannot_be_read(tmp_path: Path, damage: str) -> None:
             write(path, [], version=7)
         case "no table":
             with sqlite3.connect(path) as db:
-                db.execute("PRAGMA user_version = 1")
+                db.execute(f"PRAGMA user_version = {HISTORY_VERSION}")
         case "odd types":
             write(path, a_user(3, by_habit))
             with sqlite3.connect(path) as db:
@@ -265,7 +265,7 @@ def test_features_are_those_of_the_history() -> None:
 def test_the_histories_columns_are_those_that_mccomd_writes() -> None:
     history = pytest.importorskip("mccomd.history")
     assert {name.split()[0] for name in COLUMNS.split(", ")} == set(history.Answered.__dataclass_fields__)
-    assert history.VERSION == 1
+    assert history.VERSION == HISTORY_VERSION
     assert history.FILE == "history.db"
 
 
