@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["is_known"]
 
@@ -22,19 +22,20 @@ _SCRIPT = (
     rf"{_NAME}(?=[ <:;{{(])"
 )
 
-# What defines a name once in a file, with groups that tell two definitions apart. Only at the margin: names
-# inside a class or a function are its own. TypeScript's functions may be declared many times.
+# What defines a name once in a file or in a block, with groups that tell two definitions apart. In Python and
+# Go only at the margin. TypeScript's functions may be declared many times.
 _DEFINITIONS = {
     "python": (r"((?:async )?(?:def|class) \w+)",),
     "go": (
         rf"func (?:\((?:\w+ )?\*?(\w+)[^)]*\) )?(?!init\b){_NAME}[(\[]",
         rf"(type) {_NAME}[ \[]",
     ),
-    "rust": (_RUST_TYPES, _RUST_FUNCTION, rf"(macro_rules!) {_NAME}"),
+    "rust": (_RUST_TYPES, _RUST_FUNCTION, rf"(macro_rules!) {_NAME}", r"((?:unsafe )?impl\b.* for .*)\{"),
     "javascript": (_SCRIPT, rf"(?:export )?(?:default )?(?:async )?(function)\*? {_NAME} ?\("),
     "typescript": (_SCRIPT,),
 }
 _COMPILED = {name: tuple(map(re.compile, patterns)) for name, patterns in _DEFINITIONS.items()}
+_BLOCKS = frozenset(["javascript", "rust", "typescript"])
 _TWICE = {"python": "@", "rust": "#[cfg"}  # a line that begins so says that what follows shares its name
 
 
@@ -49,11 +50,21 @@ def is_known(
         return line in above or line in below
     if _may_share_its_name(above, language_name):
         return False
+    lead = line[: len(line) - len(line.lstrip())]
+    around = [*_block(reversed(above), lead), *_block(below, lead)]
     for pattern in _COMPILED.get(language_name, ()):
-        found = pattern.match(line)
+        found = pattern.match(line, len(lead) if language_name in _BLOCKS else 0)
         if found is not None:
-            return any(_same(pattern.match(other), found) for lines in (above, below) for other in lines)
+            return any(_same(pattern.match(other), found) for other in around)
     return False
+
+
+def _block(lines: Iterable[str], lead: str) -> Iterator[str]:
+    """What follows the lead in those of lines, the nearest first, that stand in one block with it."""
+    for line in lines:
+        if not line.startswith(lead):
+            return
+        yield line[len(lead) :]
 
 
 def _same(other: re.Match[str] | None, found: re.Match[str]) -> bool:
@@ -67,9 +78,9 @@ def _may_share_its_name(above: Sequence[str], language_name: str) -> bool:
         return False
     if language_name == "rust":
         for line in reversed(above[-8:]):
-            if not line.startswith("#["):
+            if not line.lstrip().startswith("#["):
                 return False
-            if line.startswith(mark):
+            if line.lstrip().startswith(mark):
                 return True
         return False
     return above[-1].startswith(mark)

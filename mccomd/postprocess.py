@@ -203,7 +203,7 @@ def _cut_before_stray(text: str, place: Surroundings) -> str:
 
 
 def _drop_next_lines(text: str, place: Surroundings) -> str:
-    """A line after the first that is the next line of the file, or closes what that closes, ends the text."""
+    """A later line that is the next line of the file, or closes what is closed below, ends the text."""
     lines = text.split("\n")
     if place.rest.strip() or not place.below:
         return text
@@ -220,10 +220,13 @@ def _drop_next_lines(text: str, place: Surroundings) -> str:
 
 
 def _closes_the_same(line: str, kept: str, place: Surroundings) -> bool:
-    """Whether a line closes the bracket, open at the cursor, that the next line of the file closes."""
-    start, below = lead_of(line), place.below[0]
+    """Whether a line closes the bracket, open at the cursor, that a line of the file closes."""
+    start = lead_of(line)
     closer = line[len(start) : len(start) + 1]
-    if closer not in tuple(")]}") or not below.startswith(start + closer):
+    if closer not in tuple(")]}"):
+        return False
+    below = next((other for other in place.below if len(lead_of(other)) <= len(start)), "")
+    if not below.startswith(start + closer):
         return False
     return len(scan_text(kept, place.opened, place.language.name).brackets) <= len(place.opened.brackets)
 

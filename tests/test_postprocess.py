@@ -156,6 +156,14 @@ def test_text_that_stands_there_already(prefix: str, text: str, suffix: str, exp
         # another line that closes what the next one closes
         ("typescript", "function f(\n  ", "b: string,\n): B {", "\n): C {\n", "b: string,"),
         ("javascript", "if (a) {\n", "  b()\n} else {\n  c()", "\n}\n", "  b()"),
+        (
+            "rust",
+            "    f(&[\n        a,\n",
+            "        b,\n        c,\n    ]);",
+            "\n        d,\n    ]);\n",
+            "        b,\n        c,",
+        ),
+        ("rust", "    f(&[\n        a,\n", "        b,\n    ]);", "\n    g();\n", "        b,\n    ]);"),
         ("javascript", "if (a) {\n", "  b(\n    c,\n  );\n  d()", "\n  )\n", "  b(\n    c,\n  );\n  d()"),
         # as a whole
         ("python", "    y\n    ", "return x", "\n    return x\n", ""),
@@ -485,6 +493,10 @@ SCRIPT = "const a = require('a')\n\nexport class A {}\n\nfunction load() {}\n\nl
         ("rust", RUST + "#[cfg(windows)]\n#[inline]\n", "fn load() {", "fn load() {"),
         ("rust", RUST + "#[inline]\n", "fn load() {", ""),
         ("rust", RUST + "impl B {\n", "    fn new() -> B {", "    fn new() -> B {"),
+        ("rust", RUST[:-3], "    pub fn new(a: A) -> A {", ""),  # in the block of the other one
+        ("rust", RUST[:-3] + "    #[cfg(unix)]\n", "    fn new() -> A {", "    fn new() -> A {"),
+        ("rust", "impl Default for A {\n}\n\n", "impl Default for A {", ""),
+        ("rust", "impl Default for A {\n}\n\n", "impl Default for B {", "impl Default for B {"),
         ("rust", "const fn a() {}\n", "const fn b() {", "const fn b() {"),
         ("rust", "const _: () = a();\n", "const _: () = b();", "const _: () = b();"),
         ("javascript", SCRIPT, "class A {", ""),
@@ -492,6 +504,8 @@ SCRIPT = "const a = require('a')\n\nexport class A {}\n\nfunction load() {}\n\nl
         ("javascript", SCRIPT, "const a = require('a')", ""),
         ("javascript", SCRIPT, "const a2 = require('a2')", "const a2 = require('a2')"),
         ("javascript", SCRIPT + "function f() {\n", "  let b = 2", "  let b = 2"),
+        ("javascript", "f(() => {\n  const a = 1\n  g()\n", "  const a = 2", ""),
+        ("javascript", "f(() => {\n  const a = 1\n})\nf(() => {\n", "  const a = 2", "  const a = 2"),
         ("javascript", SCRIPT, "b = 2", "b = 2"),
         ("typescript", "function f(a: A): A\n", "function f(a: B): B", "function f(a: B): B"),  # an overload
         ("typescript", "interface A {\n}\n", "export interface A {", ""),
