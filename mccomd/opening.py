@@ -21,10 +21,18 @@ NEAR_CHARS = 8_192  # so much of the text below is looked at
 NEAR_LINES = 100
 TAB = 4  # columns; only lines that are indented the same way are compared
 _OPENER = {")": "(", "]": "[", "}": "{"}
+_BLOCK_BELOW = frozenset(["c", "cpp", "go", "java", "javascript", "rust", "typescript"])  # not: "{ |x|"
+_KEPT = ("//", "/*", "\\")  # what may stand behind the '{'
 _CLOSERS = re.compile(r"[ \t]*([)\]}]+)")
-_ONLY_NAMED = re.compile(
-    r"(?:^|\s)(?:type|let|const|var|new|return) \w*$"
-)  # something is missing, no bracket
+_MODIFIERS = (
+    r"(?:(?:export|default|pub(?:\([^)]*\))?|public|private|protected|internal|static|async|abstract|final|const"
+    r"|unsafe|extern|open|override|virtual|inline|sealed|data)\s+)*"
+)
+_HEADER = re.compile(  # a line that a block may follow; an assignment or a call gets no bracket
+    rf"\s*(?:\}}\s*)?{_MODIFIERS}(?:if|else|for|foreach|while|switch|match|loop|do|try|catch|finally|func|fn|fun"
+    r"|function|impl|struct|enum|union|trait|class|interface|namespace|module|mod|record|extension|protocol|unsafe"
+    r"|type \w+.* (?:struct|interface)$)\b|.*=>$"
+)
 _PYTHON_END = re.compile(r"(?:\s*->\s*None)?(?<!:):$")
 _HEADER_END = re.compile(r"(?<!\w)(?<!=> )(?<!= )(?<!: )\d+$|[A-Za-z_]\w*$|[)\]>]$")  # "if a > 3", not "a: 3"
 
@@ -65,15 +73,28 @@ def left_open(text: str, wanted: str, prefix: str, language_name: str, *, ended:
     """
     found = _opened(text, prefix, language_name) if wanted else None
     body = text.rstrip()
-    if found is None or found[-1:] == wanted[-1]:
-        return text  # as wanted, or one more of them, closed on a line of its own
+    if found is None:
+        return text
+    if found[-1:] == wanted[-1]:  # as wanted, or one more of them, closed on a line of its own
+        return _up_to_block(body, found, prefix, language_name) or text
     for end in range(len(body), 0, -1):
         if body[end - 1] == wanted[-1] and _opened(body[:end], prefix, language_name) == wanted:
             return body[:end]
     header = _PYTHON_END.sub("", body).rstrip()
-    if ended and found + "{" == wanted and _HEADER_END.search(header) and not _ONLY_NAMED.search(header):
+    line = prefix[prefix.rfind("\n") + 1 :] + header if header == header.lstrip("\n") else header
+    if ended and found + "{" == wanted and _HEADER_END.search(header) and _HEADER.match(line.lstrip("\n")):
         return header + " {"
     return text
+
+
+def _up_to_block(body: str, found: str, prefix: str, language_name: str) -> str:
+    """body up to the '{' that it leaves open: what the block holds stands below. "" where that is not so."""
+    if found[-1] != "{" or language(language_name).name not in _BLOCK_BELOW:
+        return ""
+    for end in range(len(body), 0, -1):
+        if body[end - 1] == "{" and _opened(body[:end], prefix, language_name) == found:
+            return "" if body[end:].lstrip().startswith(_KEPT) or end == len(body) else body[:end]
+    return ""
 
 
 def misses(text: str, wanted: str, prefix: str, language_name: str) -> bool:
