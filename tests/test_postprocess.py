@@ -359,6 +359,15 @@ def test_hostile_text_takes_bounded_time(unit: str) -> None:
     assert time.thread_time() - start < 3  # takes 0.3 s at most; the bound only tells linear from quadratic
 
 
+@pytest.mark.parametrize("unit", ["}\n", "  }\n", ")]\n", "if (", "export ", "=> ", "a:\n"])
+@pytest.mark.parametrize("language", ["javascript", "go", "rust"])
+def test_hostile_text_in_braces_takes_bounded_time(unit: str, language: str) -> None:
+    hostile = unit * 50_000
+    start = time.thread_time()
+    clean(hostile, prefix="f(\n", suffix="\n}\n" + hostile, language=language, eol="\n")
+    assert time.thread_time() - start < 3
+
+
 # --- on real code -----------------------------------------------------------------------------------------
 
 
