@@ -125,7 +125,7 @@ class Peer:
                 if not work.done():
                     request.left.set()
                     work.cancel()
-                    await asyncio.gather(work, return_exceptions=True)
+                    await asyncio.gather(work, gone, return_exceptions=True)
                     return
                 gone.cancel()
                 await asyncio.gather(gone, return_exceptions=True)
