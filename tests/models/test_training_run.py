@@ -35,7 +35,6 @@ from mccomd_models.training.parts import read_parts, write_parts
 from mccomd_models.training.recipe import CHECKPOINT, Layout, Plan, Recipe, learning_rate
 from mccomd_models.training.release import require_parity
 from mccomd_models.training.rounding import rounded
-from mccomd_models.training.scatter import scattered
 from mccomd_models.training.shards import Data
 from tests.engine.tiny import CONFIG
 from tests.models.test_training_data import branched_data, random_data
@@ -479,37 +478,6 @@ def test_a_whole_run_in_miniature(tmp_path: Path) -> None:
     model = read_model_folder(tmp_path / "model")
     expected = average([model.weights, random_weights(model.config, 1)], [0.75, 0.25])
     np.testing.assert_allclose(more["network"]["embedding.weight"], expected.embedding, rtol=1e-6, atol=1e-7)
-
-
-def test_a_scattered_start_moves_where_the_stored_one_stands_still(tmp_path: Path) -> None:
-    """The same data and rate: values in 4 bits that are others after the run."""
-    data = random_data(tmp_path / "data", 12, 24)
-    recipe = replace(RECIPE, bits=4, tokens=2_000, peak=2e-4)
-
-    def in_four_bits(weights: Weights) -> list[Any]:
-        matrices = [layer.down for layer in weights.layers] + [layer.gate for layer in weights.layers]
-        return [quantise(matrix, 32, 4) for matrix in matrices]
-
-    given = random_weights(CONFIG, 3)
-    layers = [
-        replace(layer, down=dequantise(down), gate=dequantise(gate))
-        for layer, down, gate in zip(
-            given.layers,
-            in_four_bits(given)[: CONFIG.layers],
-            in_four_bits(given)[CONFIG.layers :],
-            strict=True,
-        )
-    ]
-    stored = replace(given, layers=tuple(layers))
-    moved = {}
-    for name, start in (("stored", stored), ("scattered", scattered(stored, 4, 32, 5))):
-        run = Run.begin(
-            Plan(tmp_path / name, batch_tokens=128, log_steps=1000, seed=7), recipe, CONFIG, start
-        )
-        run.go(data, None, quiet)
-        pairs = zip(in_four_bits(stored), in_four_bits(read_weights(run.network)), strict=True)
-        moved[name] = sum(int((one.values != other.values).sum()) for one, other in pairs)
-    assert moved["scattered"] > 20 * max(1, moved["stored"])
 
 
 def test_a_graph_that_computes_something_else_is_not_released(tmp_path: Path) -> None:

@@ -77,12 +77,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", default="smollm2", help=START)
     parser.add_argument("--back", type=float, default=0.0, help="share of the untrained weights in the start")
     parser.add_argument("--untrained", default="smollm2", help="those of --back, as --start")
-    parser.add_argument(
-        "--scatter",
-        action="store_true",
-        help="with --bits: put each weight of the start anywhere in the step that it is rounded to; "
-        "for starts that were stored in so few bits",
-    )
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: torch decides")
     for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Plan)):
         default = None if field.default is dataclasses.MISSING else field.default
@@ -109,12 +103,6 @@ def _run(options: argparse.Namespace) -> None:
     if options.back:
         _, untrained, _ = _start(options.untrained)
         weights = average([weights, untrained], [1 - options.back, options.back])
-    if options.scatter:
-        if not recipe.bits:
-            raise SystemExit("--scatter needs --bits: in how many is the start rounded?")
-        from mccomd_models.training.scatter import scattered
-
-        weights = scattered(weights, recipe.bits, recipe.block, plan.seed)
     run = Run.begin(plan, recipe, config, weights, origin)
     held_out = read_shards(options.held_out) if options.held_out else None
     run.go(read_shards(options.data), held_out, lambda line: print(line, flush=True))
