@@ -17,6 +17,7 @@ from mccomd.config import Config, why_silent
 from mccomd.egress import PREVIEW, Preview
 from mccomd.errors import CloudError, EgressError
 from mccomd.hooks import Backend, CloudReport, CloudRequest, Decision
+from mccomd.outgoing import NOTHING
 from mccomd.plugins import Plugins
 from mccomd.screening import Screened, screen
 from mccomd.types import CancelToken, Query, Snippet
@@ -157,7 +158,7 @@ class Escalations:
             async with asyncio.timeout_at(wire.deadline):
                 text = await self._collect(backend, wire, request, started)
             if not text:
-                report.error = report.dropped or "the large model had nothing to add"
+                report.error = report.dropped or NOTHING
             elif not request.cancel.cancelled:
                 request.answer(text, report.model or name, (time.monotonic() - started) * 1000)
 

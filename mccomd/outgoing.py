@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from mccomd.types import Snippet
 
 __all__ = [
+    "NOTHING",
     "Call",
     "CloudAccess",
     "CloudReport",
@@ -26,6 +27,8 @@ __all__ = [
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+NOTHING = "the large model had nothing to add"
+"""A report's error where an answer came and was empty: nothing has failed."""
 
 
 @dataclass(slots=True)

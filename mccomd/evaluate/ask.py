@@ -22,13 +22,13 @@ from mccomd.errors import MccomdError
 from mccomd.evaluate.answers import Answer, Answers
 from mccomd.evaluate.cases import Case
 from mccomd.evaluate.trees import Source, Tree, find_source
+from mccomd.outgoing import NOTHING
 
 __all__ = ["Asking", "ask_all", "code_mark"]
 
 DEADLINE_MS = 60_000  # of each answer: what is measured is quality, not what fits into a second and a half
 RETRIEVE_MS = 20_000  # of each search, for the same reason
 REFRESH_S = 600.0
-NOTHING = "the large model had nothing to add"
 
 
 @dataclass(frozen=True)

@@ -98,14 +98,8 @@ def threshold_rows(cascade: dict[str, Any]) -> list[tuple[str, ...]]:
         mark = "*" if point["threshold"] == nearest else ""
         rest = {key: value for key, value in point.items() if key != "threshold"}
         if rest != before or mark:
-            found.append(
-                (
-                    f"{point['threshold']:.2f}{mark}",
-                    *_point(rest)[:1],
-                    *_point(rest)[2:],
-                    *_point(rest["typed"]),
-                )
-            )
+            calls, _, *others = _point(rest)  # routed alone wastes none
+            found.append((f"{point['threshold']:.2f}{mark}", calls, *others, *_point(rest["typed"])))
         before = rest
     return found
 
