@@ -11,7 +11,7 @@ from itertools import islice
 
 from mccomd.languages import language
 from mccomd.statement import Scan, scan_prefix, scan_text
-from mccomd.surroundings import lead_of
+from mccomd.surroundings import indentation, lead_of, lines_above
 
 __all__ = ["beginnings"]
 
@@ -45,7 +45,7 @@ def beginnings(prefix: str, suffix: str, language_name: str) -> tuple[str, ...]:
     if typed:
         return words
     # Behind a bare line break the answer chooses its level: that of the block, or one between with a header.
-    levels = _levels(deeper, lines)
+    levels = _levels(deeper, indentation(lines_above(prefix), lines)[1])
     return (*(level + word for level in levels for word in words), deeper)
 
 
@@ -59,12 +59,11 @@ def _deeper(lead: str, lines: list[str], comment: str) -> str:
     return ""
 
 
-def _levels(deeper: str, lines: list[str]) -> list[str]:
-    """The white space of all levels from the cursor to above that of the block."""
+def _levels(deeper: str, unit: int) -> list[str]:
+    """The white space of all levels from the cursor to above that of the block; unit: columns of one."""
     if "\t" in deeper:
         return [deeper[:size] for size in range(len(deeper))]
-    by_two = any((len(line) - len(line.lstrip(" "))) % 4 == 2 for line in lines)
-    return [" " * size for size in range(0, len(deeper), 2 if by_two else 4)][:MOST_LEVELS]
+    return [" " * size for size in range(0, len(deeper), unit)][:MOST_LEVELS]
 
 
 def _open(at: Scan) -> bool:

@@ -22,6 +22,7 @@ WORDS = language("python").block_words
         ("x = 1\n", "\n# a comment\n    pass\n", (*WORDS, "    ")),
         ("def f():\n", "\n        pass\n", (*WORDS, *("    " + word for word in WORDS), " " * 8)),
         ("if x:\n", "\n    pass\n  y\n", (*WORDS, *("  " + word for word in WORDS), "    ")),
+        ("if x:\n  y\n", "\n    pass\n", (*WORDS, *("  " + word for word in WORDS), "    ")),  # above, by two
         # no header: nothing deeper, text right of the cursor, or a line that has begun otherwise
         ("def f():\n    ", "\n    pass\n", ()),
         ("def f():\n    ", "", ()),

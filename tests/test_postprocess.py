@@ -209,6 +209,8 @@ def test_loops(text: str, expected: str) -> None:
         ("def f():\n    ", "    return x", "return x"),
         ("def f():\n", "    return x", "    return x"),
         ("def f():\n  ", "  return x", "  return x"),  # two of four blanks typed
+        ("if a:\n  b\n  if c:\n  ", "  d", "  d"),  # by two
+        ("if a:\n  b(\n  ", "    c", "    c"),  # by two, and by four behind brackets
         ("x = ", " 1", "1"),
         ("x = ", "\t1", "1"),
         ("x =", " 1", " 1"),
