@@ -196,8 +196,8 @@ class Reader:
         return [one for one, so_far in zip(rarest, looked_at, strict=True) if so_far < POSTINGS] or rarest[:1]
 
     def _best(self, queries: list[tuple[Any, Any]], limit: int) -> list[Found]:
-        # All places of all words are looked at: tantivy-py collects through a MultiCollector, for which block-max
-        # WAND never prunes, however few are wanted. Counting them would cost a fifth more (0.27).
+        # All places of all words are looked at: tantivy-py collects through a MultiCollector, for which
+        # block-max WAND never prunes, however few are wanted. Counting them would cost a fifth more (0.27).
         hits = self._searcher.search(tantivy.Query.boolean_query(queries), limit, count=False).hits
         places = self._places([address for _, address in hits])
         return [Found(score, *place) for (score, _), place in zip(hits, places, strict=True)]
