@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mccomd.below import beginnings
+from mccomd.binding import bindings
 from mccomd.config import Config
 from mccomd.languages import language
 from mccomd.opening import left_open, misses, wanted_open
@@ -65,7 +66,8 @@ class Generate:
         In other languages, of which the model knows less, it is left out where two more tries were in vain.
         """
         prompt = _prompt_of(engine, self.query, self.snippets, self.config)
-        begins = beginnings(self.query.prefix, self.query.suffix, self.query.language)
+        around = self.query.prefix, self.query.suffix, self.query.language
+        begins = bindings(*around) or beginnings(*around)
         least = self.config.completion.least_chance
         mixed = None
         if self.mixture is not None:
