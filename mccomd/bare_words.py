@@ -9,9 +9,10 @@ import builtins
 import re
 from functools import lru_cache
 
-__all__ = ["BARE", "BUILTIN", "FAR_CHARS", "knowable", "plain"]
+__all__ = ["BARE", "BUILTIN", "FAR_CHARS", "MOST_LINE_CHARS", "knowable", "plain"]
 
 FAR_CHARS = 400_000  # so much above and below the cursor is looked through for what binds a name
+MOST_LINE_CHARS = 1_000
 
 BARE = re.compile(r"(?<![\w.])[^\W\d]\w*")
 BUILTIN = frozenset(
@@ -32,8 +33,9 @@ _UNKNOWABLE = re.compile(r"^[ \t]*from\s+\S+\s+import\s+\*|\bexec\(|\bglobals\(\
 
 @lru_cache(4)
 def plain(text: str) -> str:
-    """text without strings and comments, its lines where they were."""
-    return _NOISE.sub(lambda found: "" if found[0][0] == "#" else '""' + "\n" * found[0].count("\n"), text)
+    """text without strings, comments and lines that nobody wrote by hand; the others stay where they were."""
+    words = _NOISE.sub(lambda found: "" if found[0][0] == "#" else '""' + "\n" * found[0].count("\n"), text)
+    return "\n".join(line if len(line) <= MOST_LINE_CHARS else "" for line in words.split("\n"))
 
 
 def knowable(text: str) -> bool:

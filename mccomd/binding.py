@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 
+from mccomd.bare_words import MOST_LINE_CHARS
 from mccomd.languages import language
 from mccomd.statement import scan_prefix
 from mccomd.surroundings import NEAR_LINES, indentation, lead_of, lines_above
@@ -38,9 +39,10 @@ def bindings(prefix: str, suffix: str, language_name: str) -> tuple[str, ...]:
 
     ("def f(rows):\\n    f", "\\n        print(row)\\n", "python") -> ("or row in", "or row,", ...).
     """
-    if language_name != "python" or suffix.partition("\n")[0].strip():
-        return ()
     above, _, head = prefix.rpartition("\n")
+    right, _, _ = suffix[:MOST_LINE_CHARS].partition("\n")
+    if language_name != "python" or right.strip() or len(head) > MOST_LINE_CHARS:
+        return ()
     near = _near(above, suffix)
     if head:
         lead = lead_of(head)

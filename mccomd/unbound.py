@@ -30,10 +30,10 @@ _FUNCTION = re.compile(r"[ \t]*(?:async +)?def\b")
 _SCOPE = re.compile(r"[ \t]*(?:async +)?(?:def|class)\b")
 _IMPORT = re.compile(r"\s*(?:from\s+\S+\s+)?import\b")
 _BINDS = re.compile(
-    r"\s*(?:(?:async\s+)?(?:def|class)\s+(\w+)|(?:async\s+)?for\b(.*?)\bin\b"
+    r"(?:(?:async\s+)?(?:def|class)\s+(\w+)|(?:async\s+)?for\b(.*?)\bin\b"
     r"|([\w., ()*\[\]]+?)(?::[^=]*)?=(?!=))"
 )
-_NAMES = re.compile(r"\s*(?:(?:async\s+)?(?:def|class)\s+\w+|from\b.*|import\b.*|[\w., ]+(?==|:))")
+_NAMES = re.compile(r"(?:(?:async\s+)?(?:def|class)\s+\w+|from\b.*|import\b.*|[\w., ]+(?==|:))")
 _INSIDE = re.compile(r"\b(?:as\s+(\w+)|(\w+)\s*:=)")
 _GLOBAL = re.compile(r"^[ \t]*global[ \t]+(.*)", re.MULTILINE)
 
@@ -269,7 +269,7 @@ def _around(above: str, lead: str) -> str:
                 break
     if function < 0 and _SCOPE.match(lines[outermost]):
         own = [line for line in lines[outermost:] if lead_of(line) == lead]
-        return "\n".join(binds[0] for line in own if (binds := _NAMES.match(line)))
+        return "\n".join(binds[0] for line in own if (binds := _NAMES.match(line.lstrip())))
     return "\n".join(lines[outermost if function < 0 else function :])
 
 
@@ -291,7 +291,7 @@ def _outside(text: str, inside: bool) -> frozenset[str]:
                 scope = -1
             imports = _IMPORT.match(line) is not None
             if scope < 0:
-                if binds := _BINDS.match(line):
+                if binds := _BINDS.match(line.lstrip()):
                     found.update(BARE.findall(binds[1] or binds[2] or binds[3]))
                 found.update(each[1] or each[2] for each in _INSIDE.finditer(line))
                 if _SCOPE.match(line):

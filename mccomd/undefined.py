@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from mccomd.bare_words import BARE, BUILTIN, FAR_CHARS, knowable, plain
+from mccomd.bare_words import BARE, BUILTIN, FAR_CHARS, MOST_LINE_CHARS, knowable, plain
 from mccomd.surroundings import lead_of
 
 __all__ = ["undefined"]
@@ -50,7 +50,7 @@ def _around(above: str, lead: str) -> str:
     """The line that begins the block around, without white space before it."""
     for line in reversed(above.split("\n")):
         if line.strip() and len(lead_of(line)) < len(lead):
-            return line.lstrip()
+            return line.lstrip()[:MOST_LINE_CHARS]
     return ""
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mccomd.binding import bindings
 from mccomd.unbound import Unbound, unbound
+from mccomd.undefined import undefined
 
 F = "def f(rows):\n    "
 
@@ -79,4 +81,18 @@ def test_hostile_text_is_read_in_no_time() -> None:
     for text in (deep, "-" * 8_000 + "x", "a.b" * 2_000, "x\n" * 100_000, "'" * 9_999, "if x:\n" * 2_000):
         unbound(F, "\n    " + text + "\n")
         unbound(text + "\n" + F, "\n    return x\n")
+    spaces = " " * 300_000
+    for line in (
+        f"{spaces}x",
+        f"    a:{spaces}== b",
+        "a, " * 100_000 + "b",
+        "x" * 300_000,
+        f"from{spaces}x",
+        "(" * 300_000,
+    ):
+        unbound(f"{line}\n{F}", f"\n    return x\n{line}\n")
+        undefined(f"class A:\n    {line}\n    ", f"\n    return x\n{line}\n")
+        bindings(f"{line}\n{F}", f"\n    return x\n{line}\n", "python")
+        bindings(line, "\nreturn x\n", "python")
+        bindings("x\n", line, "python")
     assert len(unbound(F, "\n    " + ", ".join(f"x{i}" for i in range(500)) + "\n").outer) <= 6
