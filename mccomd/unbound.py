@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from mccomd.bare_words import BARE, BUILTIN, FAR_CHARS, knowable, plain
+from mccomd.free_names import Names, parsed
 from mccomd.surroundings import lead_of
 
 __all__ = ["Unbound", "unbound"]
@@ -98,146 +98,20 @@ def _used(block: Sequence[str], deeper: bool) -> tuple[list[str], list[str]]:
         if not lines:
             break
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of escapes that are none
-                tree = ast.parse("\n".join([head, *lines]))
+            return _uses(parsed("\n".join([head, *lines])), deeper)
         except SyntaxError as error:
             lines = lines[: max(0, min((error.lineno or 2) - 2, len(lines) - 1))]
-            continue
-        except (ValueError, RecursionError, MemoryError):
-            break
-        try:
-            return _uses(tree, deeper)
-        except RecursionError:
+        except (ValueError, RecursionError):
             break
     return [], []
 
 
 def _uses(tree: ast.Module, deeper: bool) -> tuple[list[str], list[str]]:
-    uses, first = _Uses(), tree.body[0]
-    for statement in first.body if isinstance(first, ast.If) and deeper else ():
-        uses.visit(statement)
-    uses.finish()
-    inner = list(uses.free)
-    for statement in tree.body[1:]:
-        uses.visit(statement)
-    uses.finish()
-    return inner, [name for name in uses.free if name not in inner]
-
-
-@dataclass
-class _Uses(ast.NodeVisitor):
-    """Names in the order in which they are read, and which of these nothing before has bound."""
-
-    bound: set[str] = field(default_factory=set)
-    free: dict[str, None] = field(default_factory=dict)
-    _later: list[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef] = field(default_factory=list)
-
-    def finish(self) -> None:
-        """Bodies of functions run when all around them is bound."""
-        while self._later:
-            scope = self._later.pop(0)
-            arguments = set() if isinstance(scope, ast.ClassDef) else _arguments(scope.args)
-            inside = _Uses(self.bound | arguments)
-            for statement in scope.body:
-                inside.visit(statement)
-            inside.finish()
-            self.free.update(inside.free)
-
-    def visit_Name(self, node: ast.Name) -> None:
-        if not isinstance(node.ctx, ast.Load):
-            self.bound.add(node.id)
-        elif node.id not in self.bound:
-            self.free[node.id] = None
-
-    def visit_Assign(self, node: ast.Assign) -> None:
-        self._all([node.value, *node.targets])
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:
-        if isinstance(node.target, ast.Name) and node.target.id not in self.bound:
-            self.free[node.target.id] = None
-        self._all([node.value, node.target])
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        self._all([node.annotation, node.value, node.target])
-
-    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
-        self._all([node.value, node.target])
-
-    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
-        self._all([node.iter, node.target, *node.body, *node.orelse])
-
-    visit_AsyncFor = visit_For
-
-    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> None:
-        before = set(self.bound)
-        for part in node.generators:
-            self._all([part.iter, part.target, *part.ifs])
-        self._all([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt])
-        self.bound = before
-
-    visit_ListComp = visit_SetComp = visit_GeneratorExp = visit_DictComp = _comprehension
-
-    def visit_Lambda(self, node: ast.Lambda) -> None:
-        self._all([*node.args.defaults, *node.args.kw_defaults])
-        before = set(self.bound)
-        self.bound |= _arguments(node.args)
-        self.visit(node.body)
-        self.bound = before
-
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-        self._all([*node.decorator_list, *node.args.defaults, *node.args.kw_defaults])
-        self._all([*(each.annotation for each in given), node.returns])
-        self.bound.add(node.name)
-        self._later.append(node)
-
-    visit_AsyncFunctionDef = visit_FunctionDef
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._all([*node.decorator_list, *node.bases, *(each.value for each in node.keywords)])
-        self.bound.add(node.name)
-        self._later.append(node)
-
-    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
-        self.bound |= {(each.asname or each.name).partition(".")[0] for each in node.names}
-
-    visit_ImportFrom = visit_Import
-
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
-        self._all([node.type])
-        self._bind(node.name)
-        self._all(node.body)
-
-    def visit_MatchAs(self, node: ast.MatchAs) -> None:
-        self.generic_visit(node)
-        self._bind(node.name)
-
-    def visit_MatchStar(self, node: ast.MatchStar) -> None:
-        self._bind(node.name)
-
-    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
-        self.generic_visit(node)
-        self._bind(node.rest)
-
-    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> None:
-        self.bound |= set(node.names)
-
-    visit_Nonlocal = visit_Global
-
-    def _bind(self, name: str | None) -> None:
-        if name:
-            self.bound.add(name)
-
-    def _all(self, nodes: Iterable[ast.AST | None]) -> None:
-        for node in nodes:
-            if node is not None:
-                self.visit(node)
-
-
-def _arguments(given: ast.arguments) -> set[str]:
-    named = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
-    return {each.arg for each in named if each is not None}
+    names, first = Names(), tree.body[0]
+    names.read(first.body if isinstance(first, ast.If) and deeper else [])
+    inner = list(names.free)
+    names.read(tree.body[1:])
+    return inner, [name for name in names.free if name not in inner]
 
 
 def _not_bound(names: set[str], above: str, below: str, lead: str, deeper: bool) -> set[str]:
