@@ -5,7 +5,6 @@ Knows nothing of asyncio, clients and what becomes of the text.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from mccomd.config import Config
 from mccomd.languages import language
 from mccomd.opening import left_open, misses, wanted_open
 from mccomd.prompt import Budget, Prompt, build_prompt, clean_text
-from mccomd.second_choice import after, forks, spent
+from mccomd.second_choice import after, forks
 from mccomd.statement import StatementRule, single_line_wanted
 from mccomd.types import CancelToken, Finish, Query, Snippet
 
@@ -29,10 +28,6 @@ __all__ = ["Generate", "Generated", "ReadAhead", "mixing", "whole_part"]
 LOOP_ROUNDS = 10  # of three characters or more
 LOOP_ROUNDS_LONG = 6  # of ten or more
 LOOP_CHARS = 80
-TRIES = 3  # at a more probable text
-MOST_TO_COME = (
-    0.6  # a text that begins otherwise is worth a try if it beats the first, should the rest be so probable
-)
 MIXED_CHARS = 40_000  # above and below the cursor: what stands further away is seldom said again
 
 _ENDED = (Finish.STOP, Finish.LENGTH, Finish.UNSURE)
@@ -65,7 +60,7 @@ class Generate:
     table: Table | None = None  # what the repository holds, for the mixture
 
     def __call__(self, engine: Engine) -> Generated:
-        """The most probable text found or, where nothing of it would be shown, a second; raises EngineError.
+        """The most probable text or, where nothing of it would be shown, the second; raises EngineError.
 
         In Python what stands elsewhere is left out of the second: the line below is what it says most often.
         In other languages, of which the model knows less, it is left out where two more tries were in vain.
@@ -78,10 +73,8 @@ class Generate:
         if self.mixture is not None:
             mixed = mixing(engine, self.query, prompt, self.mixture, self.table)
         first = self._run(engine, prompt, prompt.healed, least, begins, mixed, self.early)
-        if first.generation.finish not in _ENDED:
+        if first.generation.finish not in _ENDED or not self._is_useless(first):
             return first
-        if not self._is_useless(first):
-            return self._likeliest(engine, first, begins, mixed)
         if mixed is not None and language(self.query.language).by_indentation:
             return self._alone(engine, first, self.useless)
         for fork in forks(first.generation, engine.bytes_of):
@@ -91,33 +84,6 @@ class Generate:
             if second.text.strip() and not self._is_useless(second):
                 return replace(second, generation=fork.joined(first.generation, second.generation))
         return first if mixed is None else self._alone(engine, first, None)
-
-    def _likeliest(
-        self, engine: Engine, first: Generated, begins: Sequence[str], mixed: Mixing | None
-    ) -> Generated:
-        """The first text, or one that begins otherwise and is more probable as a whole.
-
-        The most probable token each time does not make the most probable text. A try ends as soon as it is
-        less probable than the best one so far.
-        """
-        best, chance, prompt = first, math.prod(first.generation.probabilities), first.prompt
-        for fork in forks(first.generation, engine.bytes_of, TRIES):
-            if fork.chance * MOST_TO_COME <= chance:
-                break
-            left = fork.left([prompt.healed + begin for begin in begins])
-            other = self._run(engine, prompt, fork.text, min(1.0, chance / fork.chance), left, mixed, None)
-            if other.generation.finish not in _ENDED:
-                break
-            joined = fork.joined(best.generation, other.generation)
-            if math.prod(joined.probabilities) > chance and self._may_stand(other):
-                best, chance = replace(other, generation=joined), math.prod(joined.probabilities)
-            else:
-                best = replace(best, generation=spent(best.generation, other.generation))
-        return best
-
-    def _may_stand(self, other: Generated) -> bool:
-        whole = other.generation.finish is Finish.STOP and bool(other.text.strip())
-        return whole and not self._misses(other) and not self._is_useless(other)
 
     def _alone(self, engine: Engine, first: Generated, useless: Callable[[str], bool] | None) -> Generated:
         """What the model says without what stands elsewhere."""
@@ -130,12 +96,10 @@ class Generate:
         """Whether nothing of a text would be shown, or a whole one does not open the block below."""
         if self.useless is None:
             return False
-        return self.useless(generated.text) or self._misses(generated)
-
-    def _misses(self, generated: Generated) -> bool:
-        """Whether a whole text does not open the block below."""
         query, ended = self.query, generated.generation.finish is Finish.STOP
-        return ended and misses(generated.text, self._wanted(), query.prefix, query.language)
+        return self.useless(generated.text) or (
+            ended and misses(generated.text, self._wanted(), query.prefix, query.language)
+        )
 
     def _wanted(self) -> str:
         return wanted_open(self.query.prefix, self.query.suffix, self.query.language)

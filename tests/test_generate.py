@@ -119,60 +119,6 @@ def test_a_header_that_the_model_alone_does_not_write(engine: Engine) -> None:
     assert without.split(" ")[0] not in ("if", "try:", "with", "for", "while")
 
 
-CACHE = """class Cache:
-    def __init__(self, size):
-        self.size = size
-        self.items = {}
-
-    def get(self, key):
-        return self.items.get(key)
-
-    def put(self, key, value):
-        """
-FLUSH = """def flush(self):
-    if self.buffer:
-        self.stream.write(self.buffer)
-        """
-
-
-@pytest.mark.parametrize(("prefix", "expected"), [(CACHE, "self.items[key] = value"), (FLUSH, None)])
-def test_a_more_probable_text_is_found(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, prefix: str, expected: str | None
-) -> None:
-    found = generated(engine, prefix, "\n")
-    monkeypatch.setattr("mccomd.generate.TRIES", 0)
-    greedy = generated(engine, prefix, "\n")
-    assert found.text != greedy.text
-    assert expected in (None, found.text)
-    assert math.prod(found.generation.probabilities) > math.prod(greedy.generation.probabilities)
-    assert found.generation.passes > 0
-    assert found.generation.finish is Finish.STOP
-
-
-def test_an_answer_that_is_sure_is_not_asked_for_another(engine: Engine) -> None:
-    prefix = "def mean(values):\n    total = 0\n    for value in values:\n        total += value\n    return"
-    asked = []
-
-    def useless(text: str) -> bool:
-        asked.append(text)
-        return False
-
-    query = Query("/r/a.py", "a.py", "/r", "python", prefix, "\n", 0)
-    Generate(query, (), Config(), 24, math.inf, CancelToken(), useless=useless)(engine)
-    assert asked == [" total"]
-
-
-def test_no_other_text_that_would_not_be_shown(engine: Engine) -> None:
-    query = Query("/r/a.py", "a.py", "/r", "python", CACHE, "\n", 0)
-    better = generated(engine, CACHE, "\n").text
-
-    def useless(text: str) -> bool:
-        return text == better
-
-    found = Generate(query, (), Config(), 24, math.inf, CancelToken(), useless=useless)(engine)
-    assert found.text not in ("", better)
-
-
 LOADER = "function load(path) {\n  const data = read(path);\n  "
 INDEX = """app.get('/', function(req, res){
   res.redirect('/users');

@@ -48,14 +48,6 @@ def test_what_is_healed_stands_before() -> None:
     assert [way.text for way in forks(one, PIECES.__getitem__)] == [" re y"]
 
 
-def test_what_must_still_be_written() -> None:
-    way = forks(generation((7, 1), ((2, 0.3),), (0.6,)), PIECES.__getitem__)[0]
-    assert way.text == " re y"
-    assert way.left([" re yes", " re no", " re ", " re y in"]) == ()  # " re " is written
-    assert way.left([" re yes", " re no"]) == ("es",)
-    assert way.left([]) == ()
-
-
 def test_two_runs_are_told_as_one() -> None:
     first = generation((7, 1, 4), ((2, 0.3), (6, 0.4)), (0.6, 0.5))
     way = forks(first, PIECES.__getitem__)[1]
