@@ -18,6 +18,7 @@ from mccomd_models.fetch import WHEEL, check_sha256, fetch_gguf
 from mccomd_models.training.parts import CONFIG_FILE, read_parts, write_parts
 from mccomd_models.training.recipe import CHECKPOINT, Plan, Recipe, Shape
 from mccomd_models.training.shards import read_shards
+from mccomd_models.training.unrounded import unrounded
 
 __all__ = ["main"]
 
@@ -77,6 +78,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", default="smollm2", help=START)
     parser.add_argument("--back", type=float, default=0.0, help="share of the untrained weights in the start")
     parser.add_argument("--untrained", default="smollm2", help="those of --back, as --start")
+    parser.add_argument(
+        "--unrounded",
+        action="store_true",
+        help="with --bits: begin where the start's weights may have been before they were rounded to so many",
+    )
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: torch decides")
     for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Plan)):
         default = None if field.default is dataclasses.MISSING else field.default
@@ -100,8 +106,13 @@ def _run(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     config, weights, origin = _start(options.start)
-    if options.back:
+    if options.back or options.unrounded:
         _, untrained, _ = _start(options.untrained)
+    if options.unrounded:
+        if not recipe.bits:
+            raise SystemExit("--unrounded needs --bits: in how many is the start rounded?")
+        weights = unrounded(weights, untrained, recipe.bits, recipe.block)
+    if options.back:
         weights = average([weights, untrained], [1 - options.back, options.back])
     run = Run.begin(plan, recipe, config, weights, origin)
     held_out = read_shards(options.held_out) if options.held_out else None
