@@ -11,10 +11,11 @@ import pytest
 
 from mccomd.engine import EngineOptions, load_manifest
 from mccomd.engine.session import Session
-from mccomd_models.architecture import LlamaConfig, average, random_weights
+from mccomd_models.architecture import LlamaConfig, Weights, average, random_weights
 from mccomd_models.folder_source import read_model_folder
 from mccomd_models.graph import Precision
 from mccomd_models.reference import forward
+from mccomd_models.training.unrounded import unrounded
 from tests.engine.tiny import CONFIG, write_tiny
 from tests.models.test_models_export import rounded
 from tests.models.test_models_import import KINDS, arrays_of
@@ -69,3 +70,20 @@ def test_a_mean_with_shares() -> None:
     np.testing.assert_allclose(
         mean.embedding, 0.75 * one.embedding + 0.25 * two.embedding, rtol=1e-6, atol=1e-7
     )
+
+
+def test_unrounded_weights_are_rounded_to_what_is_stored() -> None:
+    """Training moved each weight by a part of a step; stored are the moved ones, rounded."""
+    untrained, precision = random_weights(CONFIG, 3), Precision("int4")
+    moved = average([untrained, random_weights(CONFIG, 4)], [0.99, 0.01])
+    stored = rounded(moved, precision)
+    found = unrounded(stored, untrained, 4, precision.block)
+    for one, other in zip(arrays_of(rounded(found, precision)), arrays_of(stored), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+    def apart(one: Weights, other: Weights) -> float:
+        return float(np.abs(one.layers[0].down - other.layers[0].down).mean())
+
+    assert apart(found, moved) < 0.5 * apart(stored, moved)
+    np.testing.assert_array_equal(found.embedding, stored.embedding)
+    np.testing.assert_array_equal(found.layers[0].ffn_norm, stored.layers[0].ffn_norm)
