@@ -3,7 +3,7 @@
 Where a statement is missing, what follows often says so: it uses what the statement bound. The lines below
 are parsed as if the statement stood there; above, every bare word of the functions around the cursor and
 what binds one outside of functions counts, so that a name is missing only where it stands nowhere. Of
-1,745 statements hidden in 34 repositories 25 % were missed so, and 98 % of these bound such a name.
+1,745 statements hidden in 34 repositories 27 % were missed so, and 98 % of these bound such a name.
 Knows nothing of answers.
 """
 

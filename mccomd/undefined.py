@@ -1,8 +1,8 @@
 """Which functions does a Python file call that nothing defines?
 
-Whoever calls a function first and writes it afterwards wants it to be called so. Of 115 functions hidden in
-40 repositories, with their bodies left, the file called 30 by names that stood nowhere else, and all of
-these names were right. Knows nothing of answers.
+Whoever calls a function first and writes it afterwards wants it to be called so. Of 98 functions, and
+methods of classes without parents, hidden in 40 repositories with their bodies left, the file called 30 by
+names that stood nowhere else, and all of these names were right. Knows nothing of answers.
 """
 
 from __future__ import annotations
