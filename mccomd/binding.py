@@ -92,8 +92,9 @@ def _places(prefix: str, suffix: str, near: tuple[str, str]) -> list[_Place]:
     tabs, unit = indentation(lines_above(prefix), suffix[:8_192].split("\n")[1:NEAR_LINES])
     step = "\t" if tabs else " " * unit
     inner, top = lead_of(following), lead_of(last)
+    least = ""
     if last.endswith(":"):
-        top += step
+        top = least = top + step
     elif _LEAVES.match(last):
         top = top.removesuffix(step)
     outer = inner.removesuffix(step)
@@ -103,7 +104,7 @@ def _places(prefix: str, suffix: str, near: tuple[str, str]) -> list[_Place]:
         levels = [inner + step * n for n in range(MOST_LEVELS)]
         header = [place.only(flat.names) for place in header]
         header += [_Place(level, flat) for level in levels if top.startswith(level)] if flat.names else []
-    return [place for place in header if top.startswith(place.lead)]
+    return [place for place in header if top.startswith(place.lead) and place.lead.startswith(least)]
 
 
 def _near(above: str, suffix: str) -> tuple[str, str]:

@@ -47,7 +47,8 @@ LOOP = "\n        print(row)\n"
         ("run()\n\n\n", "\n    return x\n", ("def run(", "with ", "for x in"), ("def ",)),
         ("class A:\n    def a(self): self.b()\n    ", "\n        self.c\n", ("def b(",), ("def ", "with ")),
         # a bare line: its level is between those of its neighbours
-        ("def f():\n", "\n    return total\n", ("    total =",), ("total =",)),
+        ("def f():\n", "\n    return total\n", ("    total =",), ("total =", "for total in")),
+        ("def f():\r\n", "\r\n    return total\r\n", ("    total =",), ("total =", "for total in")),
         ("def f():\n\n", "\n        print(row)\n", ("    for row in",), ("        row =",)),
         ("def f():\n    x = 1\n", "\n        print(row)\n", ("    for row in",), ()),
         ("def f():\n    if x:\n        x\n", "\n    return y\n", ("    y =", "        y ="), ("y =",)),
