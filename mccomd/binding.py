@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 from mccomd.bare_words import MOST_LINE_CHARS
-from mccomd.languages import language
 from mccomd.statement import scan_prefix
 from mccomd.surroundings import NEAR_LINES, indentation, lead_of, lines_above
-from mccomd.unbound import Unbound, unbound
+from mccomd.unbound import NEAR_CHARS, Unbound, unbound
 from mccomd.undefined import undefined
 
 __all__ = ["bindings"]
@@ -43,23 +42,21 @@ def bindings(prefix: str, suffix: str, language_name: str) -> tuple[str, ...]:
     right, _, _ = suffix[:MOST_LINE_CHARS].partition("\n")
     if language_name != "python" or right.strip() or len(head) > MOST_LINE_CHARS:
         return ()
-    near = _near(above, suffix)
-    if head:
-        lead = lead_of(head)
-        places = [_Place(lead, unbound(prefix, suffix))]
-        typed = head[len(lead) :]
-    else:  # behind a bare line break the answer chooses its level, and writes it
-        places, typed = _places(prefix, suffix, near), ""
-    if typed.startswith(_BIND_NOTHING) or not (
-        typed.startswith(_FUNCTIONS) or any(place.missing.names for place in places)
-    ):
+    lead = lead_of(head)
+    typed = head[len(lead) :]
+    if typed.startswith(_BIND_NOTHING):
         return ()
-    at = scan_prefix(prefix, language("python").name)
+    at = scan_prefix(prefix, language_name)
     if (
         at.string_end
         or at.comment
         or (at.brackets and not (_IMPORTED.match(typed) or _LATER_TARGET.match(typed)))
     ):
+        return ()
+    near = _near(above, suffix)
+    # Behind a bare line break the answer chooses its level, and writes it.
+    places = [_Place(lead, unbound(prefix, suffix))] if head else _places(prefix, suffix, near)
+    if not typed.startswith(_FUNCTIONS) and not any(place.missing.names for place in places):
         return ()
     bound = set(_WORD.findall(_LAST_WORD.sub("", typed)))
     found: list[str] = []
@@ -89,7 +86,7 @@ class _Place:
 def _places(prefix: str, suffix: str, near: tuple[str, str]) -> list[_Place]:
     """Where a bare line may stand: above a block, or in one with the line below or deeper."""
     last, following = near
-    tabs, unit = indentation(lines_above(prefix), suffix[:8_192].split("\n")[1:NEAR_LINES])
+    tabs, unit = indentation(lines_above(prefix), suffix[:NEAR_CHARS].split("\n")[1:NEAR_LINES])
     step = "\t" if tabs else " " * unit
     inner, top = lead_of(following), lead_of(last)
     least = ""
@@ -109,8 +106,8 @@ def _places(prefix: str, suffix: str, near: tuple[str, str]) -> list[_Place]:
 
 def _near(above: str, suffix: str) -> tuple[str, str]:
     """The lines above and below that are not blank."""
-    last = next((line for line in reversed(above[-8_192:].split("\n")) if line.strip()), "")
-    following = next((line for line in suffix[:8_192].split("\n")[1:] if line.strip()), "")
+    last = next((line for line in reversed(above[-NEAR_CHARS:].split("\n")) if line.strip()), "")
+    following = next((line for line in suffix[:NEAR_CHARS].split("\n")[1:] if line.strip()), "")
     return last.rstrip(), following.rstrip()
 
 
@@ -131,8 +128,8 @@ def _at(
         begins = _headers(inner, outer, typed, near[0])
     else:
         begins = []
-    if typed.startswith(_FUNCTIONS) or (not begins and place.missing.deeper):
-        begins = [*_FUNCTIONS] if functions else begins
+    if functions and (typed.startswith(_FUNCTIONS) or (place.missing.deeper and not begins)):
+        begins = [*_FUNCTIONS]
     if functions:
         begins = [text for begin in begins for text in _named(begin, functions)]
     found = [text[len(typed) :] for text in begins if text.startswith(typed) and text != typed]

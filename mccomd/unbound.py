@@ -19,7 +19,7 @@ from mccomd.bare_words import BARE, BUILTIN, FAR_CHARS, knowable, plain
 from mccomd.free_names import Names, parsed
 from mccomd.surroundings import lead_of
 
-__all__ = ["Unbound", "unbound"]
+__all__ = ["NEAR_CHARS", "Unbound", "unbound"]
 
 NEAR_CHARS = 8_192  # so much of the text below is parsed
 NEAR_LINES = 60
@@ -59,7 +59,7 @@ def unbound(prefix: str, suffix: str) -> Unbound:
     head = prefix[prefix.rfind("\n") + 1 :]
     lead = lead_of(head)
     block = _block(lead, suffix)
-    deeper = any(_begins_deeper(line) for line in block[:1])
+    deeper = bool(block) and block[0].startswith((" ", "\t"))
     used = _used(block, deeper)
     if not any(used):
         return Unbound(deeper)
@@ -82,10 +82,6 @@ def _block(lead: str, suffix: str) -> list[str]:
         if found or (line and not line.lstrip().startswith("#")):
             found.append(line)
     return found
-
-
-def _begins_deeper(line: str) -> bool:
-    return line[:1] in (" ", "\t")
 
 
 def _used(block: Sequence[str], deeper: bool) -> tuple[list[str], list[str]]:

@@ -77,7 +77,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--held-out", type=Path, help="folder of shards that are only measured")
     parser.add_argument("--start", default="smollm2", help=START)
     parser.add_argument("--back", type=float, default=0.0, help="share of the untrained weights in the start")
-    parser.add_argument("--untrained", default="smollm2", help="those of --back, as --start")
+    parser.add_argument("--untrained", default="smollm2", help="those of --back and --unrounded, as --start")
     parser.add_argument(
         "--unrounded",
         action="store_true",
