@@ -16,21 +16,22 @@ from mccomd.config import Config
 from mccomd.languages import language
 from mccomd.opening import left_open, misses, wanted_open
 from mccomd.prompt import Budget, Prompt, build_prompt, clean_text
-from mccomd.second_choice import after, forks
+from mccomd.second_choice import Fork, after, forks
 from mccomd.statement import StatementRule, single_line_wanted
 from mccomd.types import CancelToken, Finish, Query, Snippet
 
 if TYPE_CHECKING:
     from mccomd.engine import Engine, Generation, Mixing, Mixture, Table
 
-__all__ = ["Generate", "Generated", "ReadAhead", "mixing", "whole_part"]
+__all__ = ["ENDED", "Generate", "Generated", "ReadAhead", "mixing", "whole_part"]
 
 LOOP_ROUNDS = 10  # of three characters or more
 LOOP_ROUNDS_LONG = 6  # of ten or more
 LOOP_CHARS = 80
+FORKS = 3  # ways that an answer could have gone, kept: each is worth one more generation at most
 MIXED_CHARS = 40_000  # above and below the cursor: what stands further away is seldom said again
 
-_ENDED = (Finish.STOP, Finish.LENGTH, Finish.UNSURE)
+ENDED = (Finish.STOP, Finish.LENGTH, Finish.UNSURE)
 _WORD = re.compile(r"\w")
 _LAST_WORD = re.compile(r"\w+$")
 
@@ -42,6 +43,9 @@ class Generated:
     prompt: Prompt
     generation: Generation
     text: str  # up to the end of the statement; not yet fitted to what stands around it
+    begins: Sequence[str] = ()  # what it was held to begin with
+    mixed: Mixing | None = None  # what was mixed with the model's choices
+    forks: Sequence[Fork] = ()  # other ways of an answer that may be shown, the most probable first
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,39 +76,43 @@ class Generate:
         mixed = None
         if self.mixture is not None:
             mixed = mixing(engine, self.query, prompt, self.mixture, self.table)
-        first = self._run(engine, prompt, prompt.healed, least, begins, mixed, self.early)
-        if first.generation.finish not in _ENDED or not self._is_useless(first):
+        first = self.run(engine, prompt, prompt.healed, least, begins, mixed, self.early)
+        if first.generation.finish not in ENDED:
             return first
+        if not self.is_useless(first):
+            return replace(first, forks=forks(first.generation, engine.bytes_of, FORKS))
         if mixed is not None and language(self.query.language).by_indentation:
             return self._alone(engine, first, self.useless)
         for fork in forks(first.generation, engine.bytes_of):
-            second = self._run(engine, prompt, fork.text, min(1.0, least / fork.chance), (), mixed, None)
-            if second.generation.finish not in _ENDED:
+            second = self.run(engine, prompt, fork.text, min(1.0, least / fork.chance), (), mixed, None)
+            if second.generation.finish not in ENDED:
                 break
-            if second.text.strip() and not self._is_useless(second):
+            if second.text.strip() and not self.is_useless(second):
                 return replace(second, generation=fork.joined(first.generation, second.generation))
         return first if mixed is None else self._alone(engine, first, None)
 
     def _alone(self, engine: Engine, first: Generated, useless: Callable[[str], bool] | None) -> Generated:
         """What the model says without what stands elsewhere."""
         alone = replace(self, mixture=None, early=None, useless=useless)(engine)
-        if alone.generation.finish not in _ENDED:
+        if alone.generation.finish not in ENDED:
             return first
         return replace(alone, generation=after(first.generation, alone.generation))
 
-    def _is_useless(self, generated: Generated) -> bool:
+    def is_useless(self, generated: Generated) -> bool:
         """Whether nothing of a text would be shown, or a whole one does not open the block below."""
         if self.useless is None:
             return False
+        return self.useless(generated.text) or self.misses(generated)
+
+    def misses(self, generated: Generated) -> bool:
+        """Whether a whole text does not open the block below."""
         query, ended = self.query, generated.generation.finish is Finish.STOP
-        return self.useless(generated.text) or (
-            ended and misses(generated.text, self._wanted(), query.prefix, query.language)
-        )
+        return ended and misses(generated.text, self._wanted(), query.prefix, query.language)
 
     def _wanted(self) -> str:
         return wanted_open(self.query.prefix, self.query.suffix, self.query.language)
 
-    def _run(
+    def run(
         self,
         engine: Engine,
         prompt: Prompt,
@@ -148,7 +156,7 @@ class Generate:
             text = ""  # a "def" alone on its line tells nobody anything
         ended = generation.finish is Finish.STOP
         text = left_open(text[:end], self._wanted(), self.query.prefix, self.query.language, ended=ended)
-        return Generated(prompt, generation, text)
+        return Generated(prompt, generation, text, begins, mixed)
 
     def _head(self) -> str:
         """The cursor's line, left of it."""

@@ -1,7 +1,7 @@
 """Where could the answer have gone another way?
 
-When nothing of the most probable text would be shown (it is the line below once more, or what the user has
-rejected here), the next most probable one begins as it did and differs in one choice. Pure.
+When nothing of the text would be shown (it is the line below once more, or what the user has rejected here),
+or its choices were close, another text begins as it did and differs in one choice. Pure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mccomd.engine import Generation
 
-__all__ = ["Fork", "after", "forks"]
+__all__ = ["Fork", "after", "forks", "spent"]
 
 MOST = 2
 """Forks worth a generation each."""
@@ -28,6 +28,12 @@ class Fork:
     text: str  # of the answer up to and with the other choice
     chance: float  # 0..1, of all these choices
     probabilities: tuple[float, ...]  # of each of them
+
+    def left(self, begins: Sequence[str]) -> tuple[str, ...]:
+        """What of the texts with one of which the answer must begin is still to come behind this one's."""
+        if any(self.text.startswith(begin) for begin in begins):
+            return ()
+        return tuple(begin[len(self.text) :] for begin in begins if begin.startswith(self.text))
 
     def joined(self, first: Generation, second: Generation) -> Generation:
         """What both runs of the model gave, as one: the second's text is bound to begin with the fork's."""
@@ -49,7 +55,18 @@ def after(first: Generation, second: Generation) -> Generation:
     )
 
 
-def forks(generation: Generation, bytes_of: Callable[[int], bytes]) -> list[Fork]:
+def spent(first: Generation, second: Generation) -> Generation:
+    """The first, with what the second took besides."""
+    return replace(
+        first,
+        decode_ms=first.decode_ms + second.prefill_ms + second.decode_ms,
+        drafted=first.drafted + second.drafted,
+        accepted=first.accepted + second.accepted,
+        passes=first.passes + second.passes,
+    )
+
+
+def forks(generation: Generation, bytes_of: Callable[[int], bytes], most: int = MOST) -> list[Fork]:
     """The most probable ways out of a generation, the best first.
 
     bytes_of: the text of an id, b"" of one that ends an answer. A choice that begins as the first one does is
@@ -65,7 +82,7 @@ def forks(generation: Generation, bytes_of: Callable[[int], bytes]) -> list[Fork
         if likely and text and not bytes_of(first).startswith(bytes_of(second)):
             found.append(Fork(text, chance * probability, (*taken[:at], probability)))
         chance *= taken[at]
-    return sorted(found, key=lambda fork: -fork.chance)[:MOST]
+    return sorted(found, key=lambda fork: -fork.chance)[:most]
 
 
 def _text(ids: Sequence[int], second: int, bytes_of: Callable[[int], bytes]) -> str:
