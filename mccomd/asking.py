@@ -70,7 +70,7 @@ class Asking:
             return
         turn.rejection = task.session.rejection(task.prefix, task.suffix, self._now())
         fit = fit_at(task)
-        handoff = self._handoff(turn, lambda raw: fit(call.rest(raw, typed)))
+        handoff = self.handoff(turn, lambda raw: fit(call.rest(raw, typed)))
         turn.carried, turn.asked = call, True
         turn.explanation.carried = call.request_id
         call.listen(_Hearing(self, turn, handoff), typed)
@@ -157,7 +157,7 @@ class Asking:
             reason = f"{decision.reason}{GOES_ON}{turn.carried.request_id} goes on"
             turn.decision = replace(decision, reason=reason)
             return
-        handoff = self._handoff(turn, fit_at(turn.task))
+        handoff = self.handoff(turn, fit_at(turn.task))
         self._ask(turn, decision, handoff)
         if not turn.asked:
             turn.handoff, turn.explanation.large = None, ()
@@ -193,7 +193,7 @@ class Asking:
             task.session.ask(call)
             call.listen(_Hearing(self, turn, handoff))
 
-    def _handoff(self, turn: Turn, fit: Callable[[str], str]) -> Handoff:
+    def handoff(self, turn: Turn, fit: Callable[[str], str]) -> Handoff:
         """Between whoever is asked and the screen."""
         task, rejection = turn.task, turn.rejection
         typed = typed_since_rejected(turn)

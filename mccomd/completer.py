@@ -31,8 +31,10 @@ from mccomd.ngram_tables import NgramTables
 from mccomd.plugins import Plugins
 from mccomd.postprocess import Cleaned, clean
 from mccomd.protocol import Completion, WarmResult
+from mccomd.question import fit_at
 from mccomd.remembered import Answer
 from mccomd.routing import Routing
+from mccomd.searching import Searching
 from mccomd.task import Task
 from mccomd.turn import Turn
 from mccomd.types import Finish, Query
@@ -75,8 +77,9 @@ class Completer:
         self._explanations = explanations
         self._now = now
         self._gathering = Gathering(config, plugins, indexing, lambda task: self._deadline(task) - now())
-        self._asking = Asking(config, plugins, routing, self._remember_large, now)
+        self._asking = Asking(config, plugins, routing, self._remember_update, now)
         self._background: set[asyncio.Task[None]] = set()
+        self._searching = Searching(config, model, guest, self._keep, self._fit, now)
 
     async def complete(self, task: Task) -> Completion:
         """The one answer; a reason takes the place of a text that cannot be had."""
@@ -195,7 +198,7 @@ class Completer:
         except asyncio.CancelledError:
             generating.cancel()
             raise
-        return await self._finished(turn, generated, mark)
+        return await self._finished(turn, job, generated, mark)
 
     def _mixture(self) -> Mixture | None:
         return self._model.mixture if self._config().completion.ngrams else None
@@ -244,7 +247,7 @@ class Completer:
         if turn.handoff is not None:
             turn.handoff.local(text)
 
-    async def _finished(self, turn: Turn, generated: Generated, mark: float) -> Completion:
+    async def _finished(self, turn: Turn, job: Generate, generated: Generated, mark: float) -> Completion:
         turn.gathered.take(generated)
         mark = turn.gathered.stage("generate", mark, self._now())
         if generated.generation.finish is Finish.CANCELLED:
@@ -262,7 +265,15 @@ class Completer:
         if turn.unsure.is_set() and turn.handoff is not None:  # a client that takes no updates
             await self._settled(turn, turn.handoff)
         turn.gathered.stage("finish", mark, self._now())
-        return self._answer(turn, generated, text, reason)
+        if not self._searching.wanted(turn, generated):
+            return self._answer(turn, generated, text, reason)
+        if turn.task.wait:
+            generated = await self._searching.look(turn, job, generated)
+            return self._answer(turn, generated, *self._fit(turn, generated))
+        handoff = self._asking.handoff(turn, fit_at(turn.task))
+        answer = self._answer(turn, generated, text, reason)
+        self._searching.begin(turn, job, generated, handoff)
+        return answer
 
     async def _settled(self, turn: Turn, handoff: Handoff) -> None:
         """Until the large model has answered, as long as an unsure answer may be held back."""
@@ -356,7 +367,7 @@ class Completer:
         said = Said(text, source, decision.confidence, finish.value, reason, decision.reason)
         return self._say(turn, said, best.model if best else "")
 
-    def _remember_large(self, turn: Turn, text: Text) -> None:
+    def _remember_update(self, turn: Turn, text: Text) -> None:
         """What was shown later is what typing it through, or coming back, finds."""
         decision = turn.decision or Decision(True, 0.0, "")
         self._remember(turn, text.text, "", decision, "stop")

@@ -46,6 +46,7 @@ class Explanation:
     primed: CloudReport | None = None  # what the large model's server was given to read ahead
     counts: dict[str, int] = field(default_factory=dict)  # drafted, accepted, prefilled, reused, generated
     stages_ms: dict[str, float] = field(default_factory=dict)
+    search: str = ""  # behind the answer, for a more probable text; "" where there was none
     updates: list[str] = field(default_factory=list)
 
     def update(self, what: str) -> None:
@@ -129,6 +130,7 @@ class Explanations:
             rejected=found.rejected,
             carried=found.carried,
             cloud=_call(call.report, call.reported) if call.report else None,
+            search=found.search,
             updates=list(found.updates),
             primed_ms=_primed_ms(found.primed),
             bytes_sent=sum(each.bytes_sent for each in (report, found.primed) if each),

@@ -35,7 +35,7 @@ class Text:
 
 
 class Handoff:
-    """One for each request that a large model answers. On the event loop only.
+    """One for each request that may get more than one text. On the event loop only.
 
     fit: what the editor would insert at the request's place of a text of the large model's. keep: told of
     each whole text that was sent, so that typing it through needs no model. avoid: what the user has rejected
@@ -99,6 +99,11 @@ class Handoff:
         self._held = text
         if not self._holding:
             self._show_held()
+
+    def better(self, text: Text) -> None:
+        """The local model has found another text, which takes the place of what stands there."""
+        if self._answered:
+            self._offer(text)
 
     # --- the large model ----------------------------------------------------------------------------
 

@@ -311,7 +311,7 @@ class Connection:
         self._sessions.cursor_is(task.document, task.prefix, task.suffix, task.started)
         task.session.supersede(task.cancel, task.prefix, task.suffix)
         return self._daemon.complete(
-            replace(task, deadline_ms=params.deadline_ms, max_tokens=params.max_tokens)
+            replace(task, deadline_ms=params.deadline_ms, max_tokens=params.max_tokens, wait=params.wait)
         )
 
     def _warm(self, params: protocol.WarmParams) -> Awaitable[protocol.WarmResult]:

@@ -29,6 +29,7 @@ class Task:
     sessions: Sessions
     send_update: Callable[[Update], None]
     updates: bool = False  # the client said that it knows what to do with one
+    wait: bool = False  # the answer may come later and be the local model's last word
     encoding: PositionEncoding = PositionEncoding.UTF32
     deadline_ms: int | None = None  # None: as configured
     max_tokens: int | None = None

@@ -17,9 +17,11 @@ from typing import Any
 from mccomd.engine import Generation
 from mccomd.generate import Generate, Generated
 from mccomd.hooks import CloudRequest, Decision, Evidence
+from mccomd.likelier import Likelier
 from mccomd.prompt import Prompt
 from mccomd.protocol import ModelStatus
-from mccomd.types import Finish, Query, Snippet
+from mccomd.second_choice import Fork
+from mccomd.types import CancelToken, Finish, Query, Snippet
 
 __all__ = ["SCRIPT", "Call", "Script", "ScriptedIndexing", "ScriptedModel", "VirtualLoop", "plugin_of"]
 
@@ -72,6 +74,25 @@ class Job:
         return not self.future.done()
 
 
+@dataclass
+class Search:
+    """For a more probable text, under way; like the real one it ends when it is told to give way."""
+
+    likelier: Likelier
+    future: asyncio.Future[Generated]
+    said: str = ""
+
+    @property
+    def open(self) -> bool:
+        return not self.future.done()
+
+    def end(self, text: str | None) -> None:
+        """text: what is more probable; None: nothing is."""
+        first = self.likelier.first
+        self.said = first.text if text is None else text
+        self.future.set_result(first if text is None else Generated(first.prompt, first.generation, text))
+
+
 class ScriptedModel:
     """In place of mccomd.model.Model."""
 
@@ -83,6 +104,7 @@ class ScriptedModel:
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
+        self.searches: list[Search] = []
 
     async def ready(self) -> bool:
         return True
@@ -91,9 +113,19 @@ class ScriptedModel:
         return ModelStatus(self.name, True, "ready", "")
 
     async def run(self, job: Generate) -> Generated:
+        for search in self.open_searches():
+            search.likelier.cancel.cancel()
         job_ = Job(job, asyncio.get_running_loop().create_future())
         self.jobs.append(job_)
         return await job_.future
+
+    async def read_ahead(self, job: Likelier, cancel: CancelToken) -> Generated:
+        search = Search(job, asyncio.get_running_loop().create_future())
+        self.searches.append(search)
+        return await search.future
+
+    def open_searches(self) -> list[Search]:
+        return [search for search in self.searches if search.open]
 
     def open_jobs(self) -> list[Job]:
         return [job for job in self.jobs if job.open]
@@ -106,23 +138,27 @@ class ScriptedModel:
         if job.generate.early is not None and job.generate.early((probability,) * 3):
             self._end(job, "", (probability,) * 3, Finish.ABANDONED)
 
-    def finish(self, job: Job, text: str, probability: float) -> None:
+    def finish(self, job: Job, text: str, probability: float, *, close: bool = False) -> None:
+        """close: of its choices one was close."""
         self.tokens(job, probability)
         job.said = text
         if job.open:
             finish = Finish.CANCELLED if job.generate.cancel.cancelled else Finish.STOP
-            self._end(job, text, (probability,) * max(3, len(text)), finish)
+            self._end(job, text, (probability,) * max(3, len(text)), finish, close=close)
 
     def finish_short(self, job: Job, text: str, probability: float) -> None:
         """An answer of two tokens: nobody was asked after the third."""
         job.told, job.said = True, text
         self._end(job, text, (probability,) * 2, Finish.STOP)
 
-    def _end(self, job: Job, text: str, probabilities: tuple[float, ...], finish: Finish) -> None:
+    def _end(
+        self, job: Job, text: str, probabilities: tuple[float, ...], finish: Finish, *, close: bool = False
+    ) -> None:
         ids = tuple(range(len(probabilities)))
         generation = Generation(ids, probabilities, finish, 10, 0, 0, 0, 1.0, 1.0)
         prompt = Prompt((1, 2, 3), "", tuple(job.generate.snippets))
-        job.future.set_result(Generated(prompt, generation, text))
+        forks = (Fork("b", 0.9, (0.9,)),) if close else ()
+        job.future.set_result(Generated(prompt, generation, text, forks=forks))
 
 
 @dataclass

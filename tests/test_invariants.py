@@ -355,11 +355,47 @@ class Cascade(RuleBasedStateMachine):
         self.settle()
 
     @precondition(lambda self: self.model.open_jobs())
-    @rule(text=st.text("ab(", max_size=6), probability=st.sampled_from([0.1, 0.9]), oldest=st.booleans())
-    def local_answer(self, text: str, probability: float, oldest: bool) -> None:
+    @rule(
+        text=st.text("ab(", max_size=6),
+        probability=st.sampled_from([0.1, 0.6, 0.9]),
+        oldest=st.booleans(),
+        close=st.booleans(),
+    )
+    def local_answer(self, text: str, probability: float, oldest: bool, close: bool = False) -> None:
         jobs = self.model.open_jobs()
-        self.model.finish(jobs[0] if oldest else jobs[-1], text, probability)
+        self.model.finish(jobs[0] if oldest else jobs[-1], text, probability, close=close)
         self.settle()
+
+    @precondition(lambda self: self.model.open_searches())
+    @rule(text=st.one_of(st.none(), st.text("ab(", max_size=6)), oldest=st.booleans())
+    def a_search_ends(self, text: str | None, oldest: bool) -> None:
+        self.model.open_searches()[0 if oldest else -1].end(text)
+        self.settle()
+
+    @rule(
+        text=st.text("ab(", min_size=1, max_size=6),
+        better=st.text("ab(", min_size=1, max_size=6),
+        then=st.lists(st.sampled_from(["type", "ask", "accept", "dismiss", "wait", "end"]), max_size=4),
+    )
+    def an_answer_whose_choices_were_close(self, text: str, better: str, then: list[str]) -> None:
+        """A more probable text is looked for while the user types on, accepts or dismisses."""
+        self.ask()
+        if job := self.job():
+            self.model.finish(job, text, 0.6, close=True)
+        self.settle()
+        for step in then:
+            if step == "type":
+                self.type(better[:1])
+            elif step == "ask":
+                self.ask()
+            elif step in ("accept", "dismiss") and self.asked[-1].shown:
+                kind = FeedbackKind.ACCEPTED if step == "accept" else FeedbackKind.DISMISSED
+                self.feedback(kind, 0, 0)
+            elif step == "wait":
+                self.time_passes(1 / 16)
+            elif step == "end" and (searches := self.model.open_searches()):
+                searches[-1].end(better)
+                self.settle()
 
     @precondition(lambda self: self.script.open_calls())
     @rule(piece=st.text("ab( ", min_size=1, max_size=4), end=st.booleans(), oldest=st.booleans())
@@ -462,6 +498,8 @@ class Cascade(RuleBasedStateMachine):
         whole = (typed or "") + update.text
         given = [said[len(task.prefix) :] for said in self.said_by_large() if said.startswith(task.prefix)]
         given += [job.said for job in self.model.jobs if job.generate.query.prefix == task.prefix]
+        searches = (search for search in self.model.searches if search.said)
+        given += [each.said for each in searches if each.likelier.generate.query.prefix == task.prefix]
         self.check(any(text.startswith(typed or "") for text in given), "an update that was typed against")
         if not update.final:
             self.check(whole.startswith(asked.shown), "a part that takes away what stood there")
@@ -550,8 +588,8 @@ class Cascade(RuleBasedStateMachine):
             assert self.routing.budget.reserved == (0, 0.0), "a part of the budget is held for nobody"
         finally:
             self.script.gate.set()
-            for job in self.model.open_jobs():
-                job.future.cancel()
+            for work in (*self.model.open_jobs(), *self.model.open_searches()):
+                work.future.cancel()
             self.run(self.completer.close())
             self.run(self.history.close())
             self.plugins.close()

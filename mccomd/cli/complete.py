@@ -107,6 +107,7 @@ def ask(client: Client, at: Place, text: str, deadline_ms: int, max_tokens: int 
         "text": text,
         "position": {"line": at.line - 1, "column": at.column},
         "deadline_ms": deadline_ms,
+        "wait": True,
     }
     if max_tokens is not None:
         params["max_tokens"] = max_tokens
@@ -119,7 +120,9 @@ def show_completion(typed: str, found: dict[str, Any]) -> str:
     if found["reason"]:
         lines.append(f"  no text: {found['reason']}" if not found["text"] else f"  {found['reason']}")
     stages = found["stages_ms"]
-    parts = [f"{name} {stages[name]:.0f}" for name in ("retrieve", "prefill", "decode") if name in stages]
+    parts = [
+        f"{name} {stages[name]:.0f}" for name in ("retrieve", "prefill", "decode", "search") if name in stages
+    ]
     lines.append(
         f"  {found['source']} {found['model']}, confidence {found['confidence']:.2f}, {found['ms']:.0f} ms"
         + (f" ({', '.join(parts)})" if parts else "")

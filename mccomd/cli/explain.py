@@ -112,6 +112,7 @@ def _explained(found: dict[str, Any], prompt: bool) -> str:
         rows.append(("cloud asked", f"for {found['carried']}: what you typed since agrees with its answer"))
     rows += [("snippet", _snippet(each)) for each in found["snippets"]]
     rows += _cloud_rows(found["cloud"]) if found["cloud"] else [("sent", "nothing left this machine")]
+    rows += [("searched", found["search"])] if found["search"] else []
     rows += [("update", each) for each in found["updates"]]
     text = table(rows)
     if prompt:

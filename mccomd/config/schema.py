@@ -81,6 +81,13 @@ class CompletionConfig:
         low=0,
         high=1,
     )
+    search_ms: int = _key(
+        300,
+        "behind an answer, time for finding a more probable text, which takes its place; 0 = none",
+        unit="milliseconds",
+        low=0,
+        high=60_000,
+    )
     retrieve_ms: int = _key(
         50, "share of the deadline for finding snippets; 0 = none", unit="milliseconds", low=0, high=60_000
     )

@@ -71,6 +71,7 @@ __all__ = [
     "NOTIFY_PROGRESS",
     "NOTIFY_UPDATE",
     "PROTOCOL_VERSION",
+    "SEARCH_RUNNING",
     "CloudCall",
     "CloudParams",
     "CloudResult",
@@ -128,6 +129,9 @@ PROTOCOL_VERSION = 1
 
 NOTIFY_UPDATE = "update"
 NOTIFY_PROGRESS = "progress"
+
+SEARCH_RUNNING = "running"
+"""What `explain` says while a more probable text is looked for."""
 
 METHODS: dict[str, type[msgspec.Struct]] = {
     "initialize": InitializeParams,

@@ -98,6 +98,7 @@ class ExplainResult(msgspec.Struct, frozen=True):
     rejected: str
     carried: str  # the request whose call to the large model went on for this one; bytes and cost are there
     cloud: CloudCall | None
+    search: str  # for a more probable text: SEARCH_RUNNING, what came of it, or "" where there was none
     updates: list[str]
     primed_ms: float | None  # in which the large model's server read the prompt ahead of being asked
     bytes_sent: int

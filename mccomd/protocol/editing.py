@@ -78,6 +78,7 @@ class CompleteParams(msgspec.Struct, frozen=True):
     version: int | None = None
     deadline_ms: Annotated[int, Meta(ge=1, le=60_000)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=256)] | None = None
+    wait: bool = False  # for what else would come as an update of the local model's
 
 
 class WarmParams(msgspec.Struct, frozen=True):
