@@ -19,6 +19,7 @@ from mccomd.bench.own_daemon import Company, OwnDaemon, cpu_seconds
 from mccomd.bench.peer import Ask, LlamaServer, Settings, choose, physical_cores, prompt_of, require
 from mccomd.bench.replay import Options, Sample, cold, cold_texts, replay, windows
 from mccomd.bench.weights import gguf_of
+from mccomd.client import Client
 from mccomd.config import CompletionConfig, ModelConfig
 from mccomd.engine import Manifest, Tokenizer, load_manifest
 from mccomd.engine.line_encoder import LineEncoder
@@ -148,7 +149,7 @@ def _repeat(setup: _Setup, measured: Measured, repeat: int, advance: Callable[[i
     plan = setup.plan
     with ExitStack() as stack:
         daemon = stack.enter_context(OwnDaemon(setup.options))
-        client = stack.enter_context(daemon.client())
+        client = stack.enter_context(daemon.connect(Client, updates=True))  # as editors are
         server = None
         if setup.gguf is not None and measured.settings is not None:
             server = stack.enter_context(

@@ -337,7 +337,7 @@ def _text(found: dict[str, Any]) -> str:
     for name, groups in found["by"].items():
         indent = "local, " if both else "  "
         rows += [_quality_row(f"{indent}{name} {label}", group) for label, group in groups.items()]
-    left, ms = found["in_left_context"], found["ms"]
+    left, ms, search = found["in_left_context"], found["ms"], found["search"]
     lines = [
         f"{found['model'] or 'recorded'}, {_how(found)} retrieval, {found['cases']}",
         "",
@@ -349,6 +349,8 @@ def _text(found: dict[str, Any]) -> str:
         f"confidence: calibration error {found['ece']}, area under risk and coverage {found['aurc']} "
         f"({found['aurc_blind']} if it told nothing)",
     ]
+    if search["ms"]["n"]:
+        lines.insert(-2, _search_text(search))
     if "cascade" in found:
         cascade = found["cascade"]
         lines += ["", table(cascade_rows(cascade)), "", _cascade_text(cascade), ""]
@@ -356,6 +358,14 @@ def _text(found: dict[str, Any]) -> str:
     if "against" in found:
         lines += ["", _against_text(found["against"])]
     return "\n".join([*lines, f"answers are in {tilde(found['results'])}"])
+
+
+def _search_text(search: dict[str, Any]) -> str:
+    return (
+        f"a more probable text took the answer's place in {_percent(search['replaced_share'])}, "
+        f"p50 {_ms(search['ms']['p50_ms'])}, p95 {_ms(search['ms']['p95_ms'])} later: exact before "
+        f"{_percent(search['em_before'])}, better in {search['better']}, worse in {search['worse']}"
+    )
 
 
 def _cascade_text(cascade: dict[str, Any]) -> str:

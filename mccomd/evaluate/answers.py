@@ -31,7 +31,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was answered to one case."""
 
     id: str
-    text: str
+    text: str  # the last one that stood there
+    first: str | None = None  # the one before, where another took its place; `ms` is its time
+    search_ms: float = 0.0  # behind the answer, for a more probable one
     source: str = "local"  # local, cloud, none
     model: str = ""
     confidence: float = 0.0  # the chance that all tokens are right

@@ -23,6 +23,7 @@ from mccomd.evaluate.answers import Answer, Answers
 from mccomd.evaluate.cases import Case
 from mccomd.evaluate.trees import Source, Tree, find_source
 from mccomd.outgoing import NOTHING
+from mccomd.protocol import SEARCH_RUNNING
 
 __all__ = ["Asking", "ask_all", "code_mark"]
 
@@ -50,7 +51,11 @@ class Asking:
     @property
     def options(self) -> dict[str, dict[str, Any]]:
         """Of the daemon: a user's defaults, but for time, and never thrifty because we make load."""
-        completion: dict[str, Any] = {"retrieve_ms": RETRIEVE_MS, "deadline_ms": DEADLINE_MS}
+        completion: dict[str, Any] = {
+            "retrieve_ms": RETRIEVE_MS,
+            "deadline_ms": DEADLINE_MS,
+            "search_ms": DEADLINE_MS,
+        }
         if not self.retrieval or not self.has_trees:
             completion |= {"snippets": 0, "ngram_tokens": 0}
         return {
@@ -95,7 +100,8 @@ def ask_all(
 
 def _ask(daemon: OwnDaemon, tree: Tree, case: Case, asking: Asking) -> Answer:
     path = str(tree.show(case))
-    with daemon.client() as client:  # a new one: nothing of the case before is remembered
+    # A new one: nothing of the case before is remembered. A large model's answer is waited for instead.
+    with daemon.connect(Client, updates=asking.cloud is None) as client:
         if asking.options["completion"].get("snippets") != 0:
             _index(client, path, case)
         document = {"path": path, "text": case.text, "language": case.language, "version": 0}
@@ -107,14 +113,25 @@ def _ask(daemon: OwnDaemon, tree: Tree, case: Case, asking: Asking) -> Answer:
         warmed = time.perf_counter()
         found = client.call("complete", {**place, "version": 0, "deadline_ms": DEADLINE_MS})
         ms = (time.perf_counter() - warmed) * 1000
-        asked = client.call("explain", {"request_id": found["request_id"]})["cloud"] if asking.cloud else None
+        told = _last_word(client, found["request_id"])
     if found["finish"] in ("deadline", "cancelled") or (not found["stages_ms"] and not found["text"]):
         raise MccomdError(
             f"case {case.id} got no whole answer ({found['reason']}): run the command again to go on"
         )
     if asking.cloud is not None:
-        found = _only_cloud(case, found, asked)
-    return _answer(case, found, ms, (warmed - began) * 1000)
+        found = _only_cloud(case, found, told["cloud"])
+        told = {**told, "text": found["text"]}
+    return _answer(case, found, told, ms, (warmed - began) * 1000)
+
+
+def _last_word(client: Client, request_id: str) -> dict[str, Any]:
+    """What `explain` says of a request once nothing of the local model is to come for it."""
+    told: dict[str, Any] = {"search": SEARCH_RUNNING}
+    until = time.monotonic() + DEADLINE_MS / 1000
+    while told["search"] == SEARCH_RUNNING and time.monotonic() < until:
+        told = client.call("explain", {"request_id": request_id})
+        time.sleep(0.01 if told["search"] == SEARCH_RUNNING else 0)
+    return told
 
 
 def _only_cloud(case: Case, found: dict[str, Any], asked: dict[str, Any] | None) -> dict[str, Any]:
@@ -152,10 +169,13 @@ def _tables_made(client: Client, case: Case) -> None:
         time.sleep(0.05)
 
 
-def _answer(case: Case, found: dict[str, Any], ms: float, warm_ms: float) -> Answer:
+def _answer(case: Case, found: dict[str, Any], told: dict[str, Any], ms: float, warm_ms: float) -> Answer:
+    """told: what `explain` says of it, with the last text that stood there."""
     return Answer(
         id=case.id,
-        text=found["text"],
+        text=told["text"],
+        first=found["text"] if found["text"] != told["text"] else None,
+        search_ms=round(told["stages_ms"].get("search", 0.0), 2),
         source=found["source"],
         model=found["model"],
         confidence=round(found["confidence"], 6),

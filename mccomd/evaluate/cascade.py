@@ -87,7 +87,8 @@ def _play(case: Case, small: Answer, large: Answer, play: Play) -> Outcome:
     if small.confidence < play.threshold or not small.text.strip():
         ms = small.ms + play.latency.of(large)
         return Outcome(large.text, _score(case, large.text), ms, ms, True, False)
-    stays = Outcome(small.text, small_score, small.ms, small.ms, False, False)
+    last_ms = small.ms if small.first is None else small.ms + small.search_ms
+    stays = Outcome(small.text, small_score, small.ms, last_ms, False, False)
     if play.rejection == "none" or small_score.exact:
         return stays
     cloud_ms = play.latency.of(large, small.text if play.draft else "")

@@ -48,10 +48,7 @@ class Scored:
 def score_all(cases: Sequence[Case], answers: Mapping[str, Answer]) -> list[Scored]:
     """Those that have an answer."""
     found = ((case, answers[case.id]) for case in cases if case.id in answers)
-    return [
-        Scored(case, answer, score(case.target, answer.text, case.prefix, statement=case.is_statement))
-        for case, answer in found
-    ]
+    return [Scored(case, answer, _score(case, answer.text)) for case, answer in found]
 
 
 def figures_of(scored: Sequence[Scored]) -> dict[str, Any]:
@@ -70,9 +67,29 @@ def figures_of(scored: Sequence[Scored]) -> dict[str, Any]:
             "drafted": sum(one.answer.drafted for one in scored),
             "accepted": sum(one.answer.accepted for one in scored),
         },
+        "search": search_figures(scored),
         "snippets_mean": round(mean([one.answer.snippets for one in scored]), 2),
         "by": {name: _by(scored, kind) for name, kind in KINDS.items()},
         **confidence_figures(pairs),
+    }
+
+
+def search_figures(scored: Sequence[Scored]) -> dict[str, Any]:
+    """What looking for a more probable text behind the answer did, and how long it took."""
+    ms = [one.answer.search_ms for one in scored if one.answer.search_ms]
+    replaced = [one for one in scored if one.answer.first is not None]
+    before = [_score(one.case, one.answer.first or "").exact for one in replaced]
+    after = [one.score.exact for one in replaced]
+    pairs = list(zip(after, before, strict=True))
+    kept = sum(one.score.exact for one in scored if one.answer.first is None)
+    return {
+        "searched_share": _round(len(ms) / len(scored)) if scored else None,
+        "replaced_share": _round(len(replaced) / len(scored)) if scored else None,
+        "em_before": _round((kept + sum(before)) / len(scored)) if scored else None,
+        "better": sum(a and not b for a, b in pairs),
+        "worse": sum(b and not a for a, b in pairs),
+        "p": _round(pairs_apart(after, before)),
+        "ms": summary(ms),
     }
 
 
@@ -154,6 +171,10 @@ def _by(scored: Sequence[Scored], kind: Callable[[Case], str]) -> dict[str, Any]
     return {
         name: quality_of(groups[name]) for name in sorted(groups, key=lambda name: (-len(groups[name]), name))
     }
+
+
+def _score(case: Case, text: str) -> Score:
+    return score(case.target, text, case.prefix, statement=case.is_statement)
 
 
 def _share(flags: Any) -> float | None:
