@@ -57,7 +57,7 @@ def improved(client: Client, folder: str) -> tuple[str, str, dict[str, Any], dic
         path = f"/{folder}/{name}.py"
         answer = ask(client, text, path)
         found = explained(client, answer)
-        if found["updates"]:
+        if any(each.startswith("local") for each in found["updates"]):
             return text, path, answer, found
     raise AssertionError("nowhere a more probable text")
 
