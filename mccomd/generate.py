@@ -102,12 +102,10 @@ class Generate:
         """Whether nothing of a text would be shown, or a whole one does not open the block below."""
         if self.useless is None:
             return False
-        return self.useless(generated.text) or self.misses(generated)
-
-    def misses(self, generated: Generated) -> bool:
-        """Whether a whole text does not open the block below."""
         query, ended = self.query, generated.generation.finish is Finish.STOP
-        return ended and misses(generated.text, self._wanted(), query.prefix, query.language)
+        return self.useless(generated.text) or (
+            ended and misses(generated.text, self._wanted(), query.prefix, query.language)
+        )
 
     def _wanted(self) -> str:
         return wanted_open(self.query.prefix, self.query.suffix, self.query.language)

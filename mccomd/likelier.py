@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mccomd.generate import ENDED, Generate, Generated
-from mccomd.second_choice import Fork, spent
+from mccomd.second_choice import Fork
 from mccomd.types import CancelToken, Finish
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MOST_TO_COME = 0.8
 def worth_a_try(generated: Generated) -> bool:
     """Whether an answer's choices were so close that a more probable text may be found."""
     chance = math.prod(generated.generation.probabilities)
-    return any(fork.chance * MOST_TO_COME > chance for fork in generated.forks[:1])
+    return any(fork.chance * MOST_TO_COME > chance for fork in generated.forks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Likelier:
     cancel: CancelToken
 
     def __call__(self, engine: Engine) -> Generated:
-        """The most probable text found, which may be the first one, with all it took. Raises EngineError."""
+        """The most probable text found, which may be the first one. Raises EngineError."""
         job = replace(self.generate, deadline=self.deadline, cancel=self.cancel, early=None)
         best, chance = self.first, math.prod(self.first.generation.probabilities)
         for fork in self.first.forks:
@@ -50,11 +50,10 @@ class Likelier:
             other = self._tried(engine, job, fork, chance)
             if other.generation.finish not in ENDED:
                 break
-            joined = fork.joined(best.generation, other.generation)
-            if math.prod(joined.probabilities) > chance and self._may_stand(job, other):
-                best, chance = replace(other, generation=joined), math.prod(joined.probabilities)
-            else:
-                best = replace(best, generation=spent(best.generation, other.generation))
+            whole = fork.chance * math.prod(other.generation.probabilities)
+            if whole > chance and self._may_stand(job, other):
+                joined = fork.joined(self.first.generation, other.generation)
+                best, chance = replace(other, generation=joined), whole
         return best
 
     def _tried(self, engine: Engine, job: Generate, fork: Fork, chance: float) -> Generated:
@@ -70,4 +69,4 @@ class Likelier:
         whole = self.first.generation.finish is Finish.STOP
         if not whole and len(other.text.strip()) < len(self.first.text.strip()):
             return False
-        return not job.misses(other) and not job.is_useless(other)
+        return not job.is_useless(other)

@@ -66,13 +66,13 @@ class Searching:
 
     async def _search(self, turn: Turn, job: Generate, generated: Generated, handoff: Handoff) -> None:
         found = await self.look(turn, job, generated)
-        if found is not generated:
-            text, _ = self._fit(turn, found)
+        text, _ = self._fit(turn, found)
+        if found is not generated and text:
             ms = (self._now() - turn.task.started) * 1000
             handoff.better(Text(text, "local", self._model.name, ms))
 
     async def look(self, turn: Turn, job: Generate, generated: Generated) -> Generated:
-        """A more probable text of which something is left here, or the same one."""
+        """A more probable text, or the same one."""
         mark, cancel = self._now(), CancelToken()
         turn.task.cancel.on_cancel(cancel.cancel)
         deadline = min(job.deadline, mark + self._config().completion.search_ms / 1000)
@@ -81,12 +81,8 @@ class Searching:
             found = await self._model.read_ahead(Likelier(job, generated, deadline, cancel), cancel)
             if cancel.cancelled:
                 said = "gave way to a request"
-            elif found.text == generated.text:
-                said = "nothing more probable"
-            elif self._fit(turn, found)[0]:
-                said = FOUND
             else:
-                said = "nothing would be left here of the more probable text"
+                said = "nothing more probable" if found.text == generated.text else FOUND
         except MccomdError as error:
             said = str(error)
             log.info("no more probable text was looked for: %s", error)

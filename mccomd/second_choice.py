@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mccomd.engine import Generation
 
-__all__ = ["Fork", "after", "forks", "spent"]
+__all__ = ["Fork", "after", "forks"]
 
 MOST = 2
 """Forks worth a generation each."""
@@ -48,17 +48,6 @@ def after(first: Generation, second: Generation) -> Generation:
         prefilled=first.prefilled,
         reused=first.reused,
         prefill_ms=first.prefill_ms,
-        decode_ms=first.decode_ms + second.prefill_ms + second.decode_ms,
-        drafted=first.drafted + second.drafted,
-        accepted=first.accepted + second.accepted,
-        passes=first.passes + second.passes,
-    )
-
-
-def spent(first: Generation, second: Generation) -> Generation:
-    """The first, with what the second took besides."""
-    return replace(
-        first,
         decode_ms=first.decode_ms + second.prefill_ms + second.decode_ms,
         drafted=first.drafted + second.drafted,
         accepted=first.accepted + second.accepted,

@@ -30,11 +30,15 @@ def searching(start: Callable[..., Daemon]) -> Daemon:
     return start(SLOW)
 
 
+def end_of(text: str) -> dict[str, int]:
+    lines = text.split("\n")
+    return {"line": len(lines) - 1, "column": len(lines[-1])}
+
+
 def ask(client: Client, text: str, path: str) -> dict[str, Any]:
     client.call("document/open", {"path": path, "text": text, "version": 0})
-    lines = text.split("\n")
-    place = {"path": path, "position": {"line": len(lines) - 1, "column": len(lines[-1])}}
-    return dict(client.call("complete", {**place, "version": 0}, timeout_s=60))
+    place = {"path": path, "position": end_of(text), "version": 0}
+    return dict(client.call("complete", place, timeout_s=60))
 
 
 def explained(client: Client, answer: dict[str, Any]) -> dict[str, Any]:
@@ -82,9 +86,8 @@ def test_what_was_found_is_remembered(searching: Daemon) -> None:
         better = found["text"]
         typed = text + better[:2]
         client.call("document/change", {"path": path, "version": 1, "changes": [{"text": typed}]})
-        lines = typed.split("\n")
-        place = {"position": {"line": len(lines) - 1, "column": len(lines[-1])}, "version": 1}
-        again = client.call("complete", {"path": path, **place}, timeout_s=60)
+        place = {"path": path, "position": end_of(typed), "version": 1}
+        again = client.call("complete", place, timeout_s=60)
     assert (again["source"], again["text"]) == ("cache", better[2:])
 
 
@@ -108,10 +111,9 @@ def test_who_wants_to_wait_gets_the_last_word(searching: Daemon) -> None:
     with searching.client() as client:
         text, path, answer, found = improved(client, "c")
     with searching.client(updates=False) as client:
-        lines = text.split("\n")
-        place = {"position": {"line": len(lines) - 1, "column": len(lines[-1])}, "wait": True}
         client.call("document/open", {"path": path, "text": text, "version": 0})
-        waited = client.call("complete", {"path": path, **place}, timeout_s=60)
+        place = {"path": path, "position": end_of(text), "wait": True}
+        waited = client.call("complete", place, timeout_s=60)
         told = explained(client, waited)
     assert waited["text"] == found["text"] != answer["text"]
     assert waited["stages_ms"]["search"] > 0
@@ -123,9 +125,8 @@ def test_no_update_once_the_answer_was_accepted(searching: Daemon) -> None:
         answer = ask(client, TIMER, "/s/taken.py")
         client.call("feedback", {"request_id": answer["request_id"], "kind": "accepted"})
         found = explained(client, answer)
-    if not any(
-        each.startswith("local") for each in found["updates"]
-    ):  # the search was not faster than we were
+    search_was_faster = any(each.startswith("local") for each in found["updates"])
+    if not search_was_faster:
         assert found["text"] == answer["text"]
         assert all("accepted" in each for each in found["updates"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mccomd.engine import Generation
-from mccomd.second_choice import forks, spent
+from mccomd.second_choice import forks
 from mccomd.types import Finish
 
 PIECES = [b"", b" x", b" y", b" xy", b"(", b"\xc3", b")", b" re"]
@@ -54,13 +54,6 @@ def test_what_must_still_be_written() -> None:
     assert way.left([" re yes", " re no", " re ", " re y in"]) == ()  # " re " is written
     assert way.left([" re yes", " re no"]) == ("es",)
     assert way.left([]) == ()
-
-
-def test_a_try_in_vain_is_counted() -> None:
-    first, second = generation((1,), (), (0.6,)), generation((2, 4), (), (0.2,))
-    both = spent(first, second)
-    assert (both.ids, both.probabilities, both.prefilled) == ((1,), (0.6,), 5)
-    assert (both.drafted, both.passes, both.decode_ms) == (2, 4, 8.0)
 
 
 def test_two_runs_are_told_as_one() -> None:

@@ -22,8 +22,8 @@ from typing import Any, Literal
 from mccomd.calibration import EDGES
 from mccomd.evaluate.answers import Answer
 from mccomd.evaluate.cases import Case
-from mccomd.evaluate.figures import quality_of
-from mccomd.evaluate.metrics import Score, score, similarity
+from mccomd.evaluate.figures import quality_of, score_of
+from mccomd.evaluate.metrics import Score, similarity
 
 __all__ = ["Latency", "Outcome", "Play", "Rejection", "likeness", "play_all", "table_of"]
 
@@ -83,10 +83,10 @@ def play_all(
 
 
 def _play(case: Case, small: Answer, large: Answer, play: Play) -> Outcome:
-    small_score = _score(case, small.text)
+    small_score = score_of(case, small.text)
     if small.confidence < play.threshold or not small.text.strip():
         ms = small.ms + play.latency.of(large)
-        return Outcome(large.text, _score(case, large.text), ms, ms, True, False)
+        return Outcome(large.text, score_of(case, large.text), ms, ms, True, False)
     last_ms = small.ms if small.first is None else small.ms + small.search_ms
     stays = Outcome(small.text, small_score, small.ms, last_ms, False, False)
     if play.rejection == "none" or small_score.exact:
@@ -94,7 +94,9 @@ def _play(case: Case, small: Answer, large: Answer, play: Play) -> Outcome:
     cloud_ms = play.latency.of(large, small.text if play.draft else "")
     if play.rejection == "oracle":
         final = small.ms + cloud_ms
-        return Outcome(large.text, _score(case, large.text), small.ms, final, True, large.text == small.text)
+        return Outcome(
+            large.text, score_of(case, large.text), small.ms, final, True, large.text == small.text
+        )
     return _typed(case, small, large, play, stays, cloud_ms)
 
 
@@ -110,17 +112,13 @@ def _typed(case: Case, small: Answer, large: Answer, play: Play, stays: Outcome,
     offered = left > 0 and large.text.startswith(case.target[:arrives]) and len(large.text.rstrip()) > arrives
     if not offered:
         return Outcome(small.text, stays.score, small.ms, small.ms, True, True)
-    return Outcome(large.text, _score(case, large.text), small.ms, final_ms, True, large.text == small.text)
+    return Outcome(large.text, score_of(case, large.text), small.ms, final_ms, True, large.text == small.text)
 
 
 def _agreed(left: str, right: str) -> int:
     """Characters that both begin with."""
     pairs = enumerate(zip(left, right, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(left), len(right)))
-
-
-def _score(case: Case, text: str) -> Score:
-    return score(case.target, text, case.prefix, statement=case.is_statement)
 
 
 def table_of(
@@ -150,12 +148,12 @@ def table_of(
 
 
 def _only_small(case: Case, small: Answer) -> Outcome:
-    return Outcome(small.text, _score(case, small.text), small.ms, small.ms, False, False)
+    return Outcome(small.text, score_of(case, small.text), small.ms, small.ms, False, False)
 
 
 def _only_large(case: Case, large: Answer, latency: Latency) -> Outcome:
     ms = latency.of(large)
-    return Outcome(large.text, _score(case, large.text), ms, ms, True, False)
+    return Outcome(large.text, score_of(case, large.text), ms, ms, True, False)
 
 
 def _row(outcomes: Sequence[Outcome], cloud: Sequence[Outcome]) -> dict[str, Any]:

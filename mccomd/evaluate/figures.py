@@ -27,7 +27,7 @@ from mccomd.evaluate.statistics import (
     wilson,
 )
 
-__all__ = ["Scored", "compared", "confidence_pairs", "figures_of", "quality_of", "score_all"]
+__all__ = ["Scored", "compared", "confidence_pairs", "figures_of", "quality_of", "score_all", "score_of"]
 
 KINDS: dict[str, Callable[[Case], str]] = {
     "cursor": cursor_kind,
@@ -45,10 +45,15 @@ class Scored:
     score: Score
 
 
+def score_of(case: Case, text: str) -> Score:
+    """How right a text is for a case."""
+    return score(case.target, text, case.prefix, statement=case.is_statement)
+
+
 def score_all(cases: Sequence[Case], answers: Mapping[str, Answer]) -> list[Scored]:
     """Those that have an answer."""
     found = ((case, answers[case.id]) for case in cases if case.id in answers)
-    return [Scored(case, answer, _score(case, answer.text)) for case, answer in found]
+    return [Scored(case, answer, score_of(case, answer.text)) for case, answer in found]
 
 
 def figures_of(scored: Sequence[Scored]) -> dict[str, Any]:
@@ -78,7 +83,7 @@ def search_figures(scored: Sequence[Scored]) -> dict[str, Any]:
     """What looking for a more probable text behind the answer did, and how long it took."""
     ms = [one.answer.search_ms for one in scored if one.answer.search_ms]
     replaced = [one for one in scored if one.answer.first is not None]
-    before = [_score(one.case, one.answer.first or "").exact for one in replaced]
+    before = [score_of(one.case, one.answer.first or "").exact for one in replaced]
     after = [one.score.exact for one in replaced]
     pairs = list(zip(after, before, strict=True))
     kept = sum(one.score.exact for one in scored if one.answer.first is None)
@@ -171,10 +176,6 @@ def _by(scored: Sequence[Scored], kind: Callable[[Case], str]) -> dict[str, Any]
     return {
         name: quality_of(groups[name]) for name in sorted(groups, key=lambda name: (-len(groups[name]), name))
     }
-
-
-def _score(case: Case, text: str) -> Score:
-    return score(case.target, text, case.prefix, statement=case.is_statement)
 
 
 def _share(flags: Any) -> float | None:
